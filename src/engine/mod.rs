@@ -1,0 +1,3 @@
+//! The domain core: spans in, verdicts out. Pure: no clock, no IO, no threads.
+
+pub mod verdict;

@@ -1,0 +1,5 @@
+//! laghound: says which service made requests slow.
+#![warn(missing_docs)]
+
+pub mod engine;
+pub mod model;
