@@ -81,6 +81,16 @@ impl Sparse {
         }
     }
 
+    /// Takes out what was added before.
+    pub fn take_out(&mut self, other: &Sparse) {
+        for &(bucket, count) in &other.0 {
+            if let Ok(at) = self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
+                self.0[at].1 = self.0[at].1.saturating_sub(count);
+            }
+        }
+        self.0.retain(|&(_, count)| count > 0);
+    }
+
     /// (bucket, count), by bucket.
     pub fn iter(&self) -> impl Iterator<Item = (Bucket, u32)> + '_ {
         self.0.iter().copied()
