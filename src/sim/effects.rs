@@ -104,10 +104,10 @@ impl Effects {
         let both_ways = self.gap(caller, Callee::Backend(backend), at);
         let mut slowdown = Slowdown { add: both_ways + both_ways, ..Slowdown::NONE };
         for (strength, effect) in self.active(at) {
-            if let Effect::Backend { backend: b, by } = effect {
-                if *b == backend {
-                    slowdown = slowdown.and(by.at(strength));
-                }
+            if let Effect::Backend { backend: b, by } = effect
+                && *b == backend
+            {
+                slowdown = slowdown.and(by.at(strength));
             }
         }
         slowdown
@@ -117,10 +117,11 @@ impl Effects {
     pub(super) fn gap(&self, caller: usize, callee: Callee, at: Nanos) -> Nanos {
         let mut total = Nanos::ZERO;
         for (strength, effect) in self.active(at) {
-            if let Effect::Gap { caller: from, callee: to, by } = effect {
-                if from.is_none_or(|from| from == caller) && *to == callee {
-                    total += Nanos::from_secs_f64(by.as_secs_f64() * strength);
-                }
+            if let Effect::Gap { caller: from, callee: to, by } = effect
+                && from.is_none_or(|from| from == caller)
+                && *to == callee
+            {
+                total += Nanos::from_secs_f64(by.as_secs_f64() * strength);
             }
         }
         total
@@ -136,10 +137,11 @@ impl Effects {
     ) -> u32 {
         let mut total = count;
         for (strength, effect) in self.active(at) {
-            if let Effect::Count { operation: o, callee: to, times } = effect {
-                if (*o, *to) == (operation, callee) && draw.chance(strength) {
-                    total = total.saturating_mul(*times);
-                }
+            if let Effect::Count { operation: o, callee: to, times } = effect
+                && (*o, *to) == (operation, callee)
+                && draw.chance(strength)
+            {
+                total = total.saturating_mul(*times);
             }
         }
         total
@@ -149,10 +151,10 @@ impl Effects {
     pub(super) fn lag(&self, operation: usize, at: Nanos) -> Nanos {
         let mut total = Nanos::ZERO;
         for (strength, effect) in self.active(at) {
-            if let Effect::Lag { operation: o, by } = effect {
-                if *o == operation {
-                    total += Nanos::from_secs_f64(by.as_secs_f64() * strength);
-                }
+            if let Effect::Lag { operation: o, by } = effect
+                && *o == operation
+            {
+                total += Nanos::from_secs_f64(by.as_secs_f64() * strength);
             }
         }
         total

@@ -20,6 +20,8 @@ mod shop;
 mod span;
 mod topology;
 mod traffic;
+#[cfg(test)]
+mod truth_tests;
 mod work;
 
 pub use delivery::{Batch, Batches, Delivered, Delivery};

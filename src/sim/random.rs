@@ -39,7 +39,7 @@ impl Random {
     /// Uniform over `low..=high`.
     pub fn between(&mut self, low: u32, high: u32) -> u32 {
         let width = u64::from(high.saturating_sub(low)) + 1;
-        let offset = (self.bits() >> 32) * width >> 32;
+        let offset = ((self.bits() >> 32) * width) >> 32;
         low.saturating_add(u32::try_from(offset).expect("below a width of at most 2^32"))
     }
 

@@ -1,6 +1,6 @@
 //! The demo shop: eleven services, a database, a cache, a queue, a card gateway and a mail relay.
 //!
-//! Six kinds of requests enter at `storefront`; their medians lie between 30 and 200 ms. Names are
+//! Six kinds of requests enter at `storefront`; their medians lie between 35 and 200 ms. Names are
 //! what an OpenTelemetry-instrumented shop would send, so that the verdicts on it read like real ones.
 
 use crate::model::Nanos;
@@ -31,17 +31,17 @@ impl Catalog {
     fn add(shop: &mut Topology, db: BackendId) -> Catalog {
         let catalog = shop.service("catalog", "3.2.1", 3);
         let list = vec![
-            Step::work(2.0),
-            Step::query(db, "SELECT products", 6.0),
-            Step::inside("serialize products", vec![Step::work(3.0)]),
+            Step::work(4.0),
+            Step::query(db, "SELECT products", 14.0),
+            Step::inside("serialize products", vec![Step::work(7.0)]),
         ];
         let list = shop.operation(catalog, "GET /products", list);
         let product =
-            vec![Step::work(1.0), Step::query(db, "SELECT product by id", 2.0), Step::work(0.5)];
+            vec![Step::work(2.0), Step::query(db, "SELECT product by id", 4.0), Step::work(1.0)];
         let product = shop.operation(catalog, "GET /products/{id}", product);
         let recommendations = shop.service("recommendations", "0.9.4", 2);
         let recommend = vec![
-            Step::Work(Work::ms(10.0).sigma(0.35)),
+            Step::Work(Work::ms(22.0).sigma(0.45)),
             Step::Together(vec![Call::to(product).times(3, 5)]),
             Step::work(2.0),
         ];
@@ -57,7 +57,7 @@ struct People {
 impl People {
     fn add(shop: &mut Topology, db: BackendId) -> People {
         let accounts = shop.service("accounts", "1.9.0", 2);
-        let session = vec![Step::work(0.8), Step::query(db, "SELECT session", 1.8)];
+        let session = vec![Step::work(1.5), Step::query(db, "SELECT session", 3.0)];
         People { session: shop.operation(accounts, "GET /session", session) }
     }
 }
@@ -71,9 +71,9 @@ struct Baskets {
 impl Baskets {
     fn add(shop: &mut Topology, db: BackendId, catalog: &Catalog) -> Baskets {
         let pricing = shop.service("pricing", "5.0.2", 2);
-        let rules = Work::ms(2.0).bimodal(0.1, 4.0);
+        let rules = Work::ms(4.0).bimodal(0.1, 4.0);
         let quote = vec![
-            Step::work(3.0),
+            Step::work(6.0),
             Call::query(db, "SELECT price_rules", rules).into(),
             Step::work(1.0),
         ];
@@ -83,8 +83,8 @@ impl Baskets {
         let cache = shop.backend("cart-cache", &cache);
         let service = shop.service("cart", "1.4.0", 2);
         let cart = vec![
-            Step::work(1.2),
-            Step::query(cache, "HGETALL", 0.6),
+            Step::work(3.0),
+            Step::query(cache, "HGETALL", 1.0),
             Call::to(catalog.product).times(1, 4).into(),
             Step::work(1.0),
             Step::call(quote),
@@ -155,7 +155,7 @@ impl Orders {
             Step::work(1.0),
         ];
         let place = shop.operation(orders, "POST /orders", place);
-        let list = vec![Step::work(2.5), Step::query(db, "SELECT orders", 9.0), Step::work(2.0)];
+        let list = vec![Step::work(2.5), Step::query(db, "SELECT orders", 16.0), Step::work(2.0)];
         (place, shop.operation(orders, "GET /orders", list))
     }
 }
@@ -200,23 +200,23 @@ fn add_storefront(
         Call::to(catalog.recommend).sometimes(0.7),
     ]);
     for (name, weight, steps) in [
-        ("GET /", 30.0, vec![Step::work(3.0), session(), home, render(10.0)]),
-        ("GET /product/{id}", 30.0, vec![Step::work(3.0), session(), product, render(8.0)]),
+        ("GET /", 30.0, vec![Step::work(3.0), session(), home, render(18.0)]),
+        ("GET /product/{id}", 30.0, vec![Step::work(3.0), session(), product, render(15.0)]),
         (
             "GET /cart",
             15.0,
-            vec![Step::work(3.0), session(), Step::call(baskets.cart), render(6.0)],
+            vec![Step::work(3.0), session(), Step::call(baskets.cart), render(12.0)],
         ),
         (
             "POST /cart/items",
             10.0,
-            vec![Step::work(4.0), session(), Step::call(baskets.add_item), Step::work(15.0)],
+            vec![Step::work(4.0), session(), Step::call(baskets.add_item), Step::work(18.0)],
         ),
         ("POST /checkout", 10.0, vec![Step::work(5.0), Step::call(checkout), render(12.0)]),
         (
             "GET /orders",
             5.0,
-            vec![Step::work(3.0), session(), Step::call(orders.list), render(9.0)],
+            vec![Step::work(3.0), session(), Step::call(orders.list), render(20.0)],
         ),
     ] {
         let operation = shop.operation(storefront, name, steps);

@@ -247,11 +247,17 @@ impl Topology {
     }
 
     /// Adds an operation that is called by requests: a SERVER span.
+    ///
+    /// # Panics
+    /// If it belongs to, or calls, something of another topology.
     pub fn operation(&mut self, service: ServiceId, name: &str, steps: Vec<Step>) -> OperationId {
         self.add(service, name, SpanKind::Server, steps)
     }
 
     /// Adds an operation that processes messages: a CONSUMER span.
+    ///
+    /// # Panics
+    /// If it belongs to, or calls, something of another topology.
     pub fn consumer(&mut self, service: ServiceId, name: &str, steps: Vec<Step>) -> OperationId {
         self.add(service, name, SpanKind::Consumer, steps)
     }
@@ -263,8 +269,40 @@ impl Topology {
         kind: SpanKind,
         steps: Vec<Step>,
     ) -> OperationId {
+        assert!(service.0 < self.services.len(), "{name}: its service is of another topology");
+        assert!(self.knows(&steps), "{name}: calls what was not added before it");
         self.operations.push(Operation { service: service.0, name: name.into(), kind, steps });
         OperationId(self.operations.len() - 1)
+    }
+
+    /// Whether all that is called has been added: what keeps call graphs free of cycles.
+    fn knows(&self, steps: &[Step]) -> bool {
+        let mut lists = vec![steps];
+        let mut known = true;
+        while let Some(steps) = lists.pop() {
+            for step in steps {
+                match step {
+                    Step::Work(_) => {}
+                    Step::Call(call) => known &= self.knows_target(&call.target),
+                    Step::Together(calls) => {
+                        known &= calls.iter().all(|call| self.knows_target(&call.target));
+                    }
+                    Step::Inside(_, inner) => lists.push(inner),
+                }
+            }
+        }
+        known
+    }
+
+    fn knows_target(&self, target: &Target) -> bool {
+        match target {
+            Target::Operation(operation) => operation.0 < self.operations.len(),
+            Target::Backend { backend, .. } => backend.0 < self.backends.len(),
+            Target::Publish { backend, consumers, .. } => {
+                let known = |consumer: &Consumer| consumer.operation.0 < self.operations.len();
+                backend.0 < self.backends.len() && consumers.iter().all(known)
+            }
+        }
     }
 
     /// Adds a SQL database: `server.address` is its name, `db.namespace` what it holds.
@@ -350,6 +388,17 @@ mod tests {
         assert_eq!(resources[6].host, resources[0].host);
         assert_ne!(resources[1].host, resources[0].host);
         assert_eq!(resources.iter().map(|r| r.exporter).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "GET /: calls what was not added before it")]
+    fn an_operation_cannot_call_what_comes_after_it() {
+        let mut other = Topology::new();
+        let service = other.service("cart", "1", 1);
+        let later = other.operation(service, "GET /later", Vec::new());
+        let mut topology = Topology::new();
+        let service = topology.service("cart", "1", 1);
+        topology.operation(service, "GET /", vec![Step::inside("x", vec![Step::call(later)])]);
     }
 
     #[test]

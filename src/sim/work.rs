@@ -32,9 +32,9 @@ impl Work {
     /// A tail draw is at most this many times the body's: keeps a run from hanging on one request.
     const TAIL_CAP: f64 = 100.0;
 
-    /// Log-normal with this median and a sigma of 0.25 (the 0.99-quantile is 1.8 times the median).
+    /// Log-normal with this median and a sigma of 0.35 (the 0.99-quantile is 2.3 times the median).
     pub const fn median(median: Nanos) -> Work {
-        Work { median, sigma: 0.25, slow: None, tail: None }
+        Work { median, sigma: 0.35, slow: None, tail: None }
     }
 
     /// Log-normal with this median in milliseconds.
