@@ -1,5 +1,6 @@
 //! laghound: says which service made requests slow.
 #![warn(missing_docs)]
 
+pub mod config;
 pub mod engine;
 pub mod model;
