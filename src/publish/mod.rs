@@ -5,8 +5,13 @@
 //! state of the engine; names come from strangers and are escaped where they leave.
 
 pub mod exposition;
+pub mod ledger;
+pub mod metrics_page;
 
 mod fold;
+mod negotiate;
+mod process;
+mod process_metrics;
 mod suspects;
 mod text_format;
 
