@@ -6,4 +6,5 @@ pub mod config;
 pub mod engine;
 pub mod live;
 pub mod model;
+pub mod publish;
 pub mod sim;
