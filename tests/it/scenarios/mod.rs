@@ -4,6 +4,7 @@
 //! [`table`] has the scenarios as data; this file says what a scenario is and holds the table to the
 //! simulation's own truth, without the engine, so that a wrong expectation cannot pass for a verdict.
 
+mod harness;
 mod table;
 
 use std::collections::BTreeMap;
@@ -50,12 +51,19 @@ impl Culprit {
     }
 }
 
-/// The scenarios of [`table`], by name.
+/// The scenarios of [`table`], by name: a test for each.
 macro_rules! scenarios {
     ($($name:ident)*) => {
         fn all() -> Vec<Case> {
             vec![$(table::$name()),*]
         }
+
+        $(
+            #[test]
+            fn $name() {
+                harness::check(&table::$name());
+            }
+        )*
     };
 }
 
@@ -67,7 +75,6 @@ scenarios! {
     network_delay_between_two_services
     network_delay_round_one_service
     n_plus_one_calls
-    lost_parallelism
     one_instance_of_several
     stalls_in_a_tenth_of_the_calls
     a_slow_ramp
