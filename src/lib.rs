@@ -6,5 +6,6 @@ pub mod config;
 pub mod engine;
 pub mod live;
 pub mod model;
+pub mod otlp;
 pub mod publish;
 pub mod sim;

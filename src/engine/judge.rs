@@ -163,11 +163,19 @@ impl Judge {
         self.prices.update(&self.history);
         let until = self.judged_until();
         self.operations.update(&mut self.history, self.tick, until, &self.params);
-        let hot = self.hot(|_| true, self.params.detection);
+        let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
         match self.open.take() {
             None => self.consider(hot, now, names),
             Some(open) => self.follow_up(open, hot, names),
         }
+    }
+
+    /// The entry has been seen often enough to say what is normal for it. The first calls of a new
+    /// entry are slow for reasons of their own (cold caches, code never run before).
+    fn is_known(&self, entry: Id) -> bool {
+        let entry = self.history.entries().get(&entry);
+        let least = self.params.detection.min_learned_requests;
+        entry.is_some_and(|entry| entry.sums.baseline().requests >= least)
     }
 
     fn scene(&self) -> Scene<'_> {

@@ -123,6 +123,8 @@ pub struct DetectionParams {
     pub min_recent: u64,
     /// See `min_slow`.
     pub min_learned: u64,
+    /// Least requests in an entry's baseline before anything under it is judged.
+    pub min_learned_requests: u64,
     /// How far calls of one request are dependent witnesses.
     pub dependence: f64,
     /// Growth of the number of child calls that is a fan-out.
@@ -173,6 +175,7 @@ impl Default for DetectionParams {
             min_slow: 5.0,
             min_recent: 8,
             min_learned: 40,
+            min_learned_requests: 5,
             dependence: 0.5,
             fan_out_growth: 1.3,
             min_new_operation_z: 6.0,

@@ -52,6 +52,7 @@ fn main() {
             if let laghound::engine::verdict::Event::Opened(i) = e {
                 let at = i.detected.as_secs_f64();
                 if at < fs { falses += 1; }
+                if i.end.is_none() { let n: f64 = i.entries.iter().map(|e| e.excess_seconds).sum::<f64>(); let b: f64 = i.entries.iter().map(|e| e.excess_seconds * e.baseline_seconds/(e.recent_seconds-e.baseline_seconds)).sum(); println!("  open at {:.0}: ratio {:.3} excess {:.2} cohort {:.0}s top {} {:.2} un {:.2}", at-fs, n/b, i.excess_seconds, at-i.start.as_secs_f64(), i.suspects[0].service, i.suspects[0].score, i.unexplained_share); }
                 if i.end.is_none() && at >= fs && first.is_none() { first = Some((at - fs, i.suspects[0].service.to_string())); }
             }
         }
