@@ -208,8 +208,8 @@ impl Judge {
             self.candidate = Hot::default();
             return None;
         }
-        self.streak += 1;
         self.candidate.extend(&hot);
+        self.streak += 1;
         if self.streak < self.params.detection.open_after {
             return None;
         }
@@ -218,8 +218,10 @@ impl Judge {
         let onset = self.onset(&hot, &affected);
         let attribution = self.attribute(Cohort::since(onset), &affected, &hot);
         let mut incident = self.describe(&attribution, onset, names);
-        let Some(first) = attribution.accused.first().filter(|_| !incident.suspects.is_empty()) else {
-            // Something is slower and nobody can be named: not worth waking anyone; look again.
+        let worth_it = self.is_felt(&attribution) && !incident.suspects.is_empty();
+        let Some(first) = attribution.accused.first().filter(|_| worth_it) else {
+            // Something is slower, but no request is, or nobody can be named: not worth waking
+            // anyone; look again.
             self.candidate = hot;
             return None;
         };
@@ -332,13 +334,27 @@ impl Judge {
         }
     }
 
+    /// Requests take longer by a share that matters: those that got slower as a whole, or, where a
+    /// change of traffic mix hides it in the sum, because what is claimed is much of their time.
+    fn is_felt(&self, attribution: &Attribution) -> bool {
+        /// A cause that takes a third of all the time is felt whatever the mix.
+        const LARGE: f64 = 1.0 / 3.0;
+        let parts = || attribution.parts.entries.values();
+        let slower = parts().filter(|part| part.excess > 0);
+        let (excess, duration) = slower.fold((0.0, 0.0), |(excess, duration), part| {
+            (excess + part.excess as f64, duration + part.duration as f64)
+        });
+        let all: f64 = parts().map(|part| part.duration as f64).sum();
+        excess > self.params.detection.min_share * duration || attribution.claimed > LARGE * all
+    }
+
     /// Entries under which something hot occurs.
     fn entries_with(&self, hot: &Hot) -> BTreeSet<Id> {
         let parents = hot.fan_outs.iter().map(|&(parent, _)| parent);
         let nodes = hot.nodes.iter().copied().chain(parents);
         let paths = nodes.flat_map(|node| &self.history.node(node).paths);
         let entries = paths.map(|&path| self.history.path(path).entry);
-        let known = entries.filter(|entry| self.history.entries().contains_key(entry));
+        let known = entries.filter(|&entry| self.is_known(entry));
         known.chain(hot.new_operations.iter().map(|&(entry, _)| entry)).collect()
     }
 
