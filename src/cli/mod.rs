@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check_config;
+pub mod replay;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;

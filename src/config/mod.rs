@@ -27,10 +27,46 @@ pub use settings::{
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 
-use crate::engine::params::AssemblyParams;
+use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::model::InternLimits;
+use crate::otlp::Interest;
 
 impl Config {
+    /// Everything the engine goes by.
+    pub fn engine_params(&self) -> EngineParams {
+        EngineParams {
+            assembly: self.assembly_params(),
+            detection: self.detection_params(),
+            expire_after: self.publish.series_expiration,
+            ..EngineParams::default()
+        }
+    }
+
+    /// What is believed. Sensitivity divides the evidence asked for; a standard error is the square
+    /// root of evidence.
+    fn detection_params(&self) -> DetectionParams {
+        let knobs = &self.detection;
+        let default = DetectionParams::default();
+        DetectionParams {
+            min_evidence: default.min_evidence / knobs.sensitivity,
+            min_evidence_of_claim: default.min_evidence_of_claim / knobs.sensitivity,
+            min_standard_errors: default.min_standard_errors / knobs.sensitivity.sqrt(),
+            min_rise: knobs.min_rise.0 as f64,
+            min_rise_ratio: knobs.min_rise_ratio,
+            adopt_after: knobs.adopt_after,
+            ..default
+        }
+    }
+
+    /// Which attributes tell slow calls from others.
+    pub fn interest(&self) -> Interest {
+        Interest {
+            resource: self.where_.resource_attributes.clone(),
+            span: self.where_.span_attributes.clone(),
+            ..Interest::default()
+        }
+    }
+
     /// How traces are put together.
     pub fn assembly_params(&self) -> AssemblyParams {
         let assembly = &self.assembly;
@@ -69,6 +105,8 @@ mod tests {
         let config = Config::default();
         assert_eq!(config.assembly_params(), AssemblyParams::default());
         assert_eq!(config.intern_limits(), InternLimits::default());
+        assert_eq!(config.engine_params(), EngineParams::default());
+        assert_eq!(config.interest(), Interest::default());
     }
 
     #[test]
