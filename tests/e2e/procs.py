@@ -14,6 +14,8 @@ from pathlib import Path
 
 # Lines kept in memory per process, for `wait_for`; the file has them all.
 MAX_LINES = 100_000
+# Everything ever started here, for `kill_all`.
+_STARTED = []
 
 
 class Failure(Exception):
@@ -38,6 +40,7 @@ class Process:
             text=True,
             errors="replace",
         )
+        _STARTED.append(self)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -100,6 +103,12 @@ class Process:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
+
+
+def kill_all():
+    """On the way out of a test, however it ends."""
+    for process in list(_STARTED):
+        process.kill()
 
 
 def decoded(line):

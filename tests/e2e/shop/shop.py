@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from procs import Process
+from procs import Process, kill_all
 
 # Callees before callers, as a caller is told its callees' ports.
 CALLS = {
@@ -87,12 +87,6 @@ class Shop:
             spans[name] = done["spans"]
         return spans
 
-    def kill(self):
-        """Leaves nothing behind, whatever happened."""
-        for process in [self.load, *self.services.values()]:
-            if process is not None:
-                process.kill()
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -114,7 +108,7 @@ def main():
         except KeyboardInterrupt:
             print(shop.close_doors(), shop.stop())
         finally:
-            shop.kill()
+            kill_all()
 
 
 if __name__ == "__main__":
