@@ -18,8 +18,17 @@ MAX_LINES = 100_000
 _STARTED = []
 
 
+# Everything here talks to this machine only, whatever proxy the machine is told to use.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
+
+
 class Failure(Exception):
     """Something under test is not as it must be; the text says what."""
+
+
+def surroundings():
+    """This process' environment without what would configure the programs under test behind our back."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("LAGHOUND_", "OTEL_"))}
 
 
 class Process:
@@ -32,7 +41,7 @@ class Process:
         self._grown = threading.Condition()
         self.child = subprocess.Popen(
             [str(a) for a in argv],
-            env={**os.environ, **(env or {})},
+            env={**surroundings(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
