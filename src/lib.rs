@@ -1,5 +1,8 @@
 //! laghound: says which service made requests slow.
 #![warn(missing_docs)]
 
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod model;
+pub mod sim;

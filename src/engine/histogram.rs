@@ -209,6 +209,13 @@ impl Dense {
         above
     }
 
+    /// Mean in nanoseconds, values taken at the middle of their bucket.
+    pub fn mean(&self) -> f64 {
+        let filled = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
+        let sum: f64 = filled.map(|(bucket, &count)| within(bucket, 0.5) * count as f64).sum();
+        if self.total == 0 { 0.0 } else { sum / self.total as f64 }
+    }
+
     /// Mean and variance of `ln(value + offset)`, values taken at the middle of their bucket.
     pub fn log_moments(&self, offset: f64) -> (f64, f64) {
         if self.total == 0 {

@@ -14,6 +14,10 @@ pub struct EngineParams {
     pub max_nodes: usize,
     /// Call paths that one shard tells apart.
     pub max_paths: usize,
+    /// Closed incidents that are kept.
+    pub max_incidents: usize,
+    /// An operation or a suspect that has been idle for this long is no longer published.
+    pub expire_after: Nanos,
 }
 
 impl Default for EngineParams {
@@ -23,6 +27,8 @@ impl Default for EngineParams {
             detection: DetectionParams::default(),
             max_nodes: 100_000,
             max_paths: 200_000,
+            max_incidents: 200,
+            expire_after: Nanos::from_secs(15 * 60),
         }
     }
 }
@@ -93,6 +99,8 @@ pub struct DetectionParams {
     pub adopt_after: Nanos,
     /// Evidence that a share of slow calls rose, in nats.
     pub min_evidence: f64,
+    /// Evidence that is enough for a claim once an incident is open, in nats.
+    pub min_evidence_of_claim: f64,
     /// Evidence that a rare operation's mean rose, in standard errors.
     pub min_standard_errors: f64,
     /// What counts as drift: relative and absolute slack on the baseline's quantiles.
@@ -153,6 +161,7 @@ impl Default for DetectionParams {
             cohort: 60,
             adopt_after: Nanos::from_secs(6 * 3600),
             min_evidence: 20.0,
+            min_evidence_of_claim: 8.0,
             min_standard_errors: 8.0,
             slack_ratio: 0.25,
             slack: 0.5 * MS,

@@ -117,13 +117,9 @@ impl<T: Sum> Rolling<T> {
             self.baseline = T::default();
             self.eras.clear();
         }
-        while let Some((tick, _)) = self.recent.front() {
-            let tick = *tick;
-            if tick > step.absorb_upto && tick >= step.keep_from {
-                break;
-            }
-            let Some((_, value)) = self.recent.pop_front() else { break };
-            if tick <= step.absorb_upto && tick > step.tainted_upto {
+        while self.recent.front().is_some_and(|&(tick, _)| step.is_past(tick)) {
+            let Some((tick, value)) = self.recent.pop_front() else { break };
+            if step.absorbs(tick) {
                 self.baseline.add(&value);
                 slot(&mut self.eras, tick / params.era).add(&value);
             }

@@ -1,0 +1,282 @@
+//! What can be typed: subcommands, their flags, and a flag for every setting.
+//!
+//! The flags of the settings are made from the table in `config`. Nothing is done here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::{KEYS, parse_duration};
+use crate::model::Nanos;
+
+/// Says which service made requests slow.
+///
+/// laghound takes OpenTelemetry traces, learns what every operation normally costs, and names the
+/// service that a slowdown belongs to: as Prometheus metrics, live, or from recorded traces.
+#[derive(Debug, Parser)]
+#[command(name = "laghound", version, after_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 bad usage, bad \
+    configuration or unreadable input.\n\n\
+    'laghound COMMAND --help' shows a command's examples and, where it takes a configuration, \
+    every setting.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration file.
+    CheckConfig(CheckConfigArgs),
+}
+
+/// Receive traces, publish suspects: the sidecar.
+///
+/// Takes OTLP over gRPC and HTTP, and serves /metrics for Prometheus. Runs until SIGTERM or SIGINT,
+/// then drains and exits with 0. Needs no configuration to start.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound serve
+  laghound serve --config laghound.yaml
+  laghound serve --receiver.grpc.endpoint 127.0.0.1:14317 --log.format json
+  LAGHOUND_ADMIN_ENDPOINT=0.0.0.0:9479 laghound serve")]
+pub struct ServeArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Watch laghound find a fault: nothing to install.
+///
+/// Starts the same server as 'serve' and a simulated shop of services that sends it real OTLP over
+/// loopback. One of them turns slow; the verdict comes up in the terminal.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound demo
+  laghound demo --duration 3m --seed 7
+  laghound demo --admin.endpoint 127.0.0.1:0")]
+pub struct DemoArgs {
+    /// How long it runs.
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = positive_duration)]
+    pub duration: Nanos,
+    /// Which traffic and which fault: the same number gives the same demo.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Find slowdowns in recorded traces.
+///
+/// Runs the same engine over files, in the time of the recording and as fast as they can be read:
+/// what would laghound have said? What a file is (OTLP as JSON or protobuf, plain, gzip or zstd) is
+/// told by its content.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound replay traces.jsonl
+  laghound replay --format json monday.json.gz tuesday.json.zst
+  laghound replay --detection.sensitivity 2 traces.jsonl
+  zcat traces.json.gz | laghound replay -")]
+pub struct ReplayArgs {
+    /// How the result is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Recorded spans; - reads standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Check a configuration file.
+///
+/// Reads it as 'serve' would, with the environment and the flags given, and prints every setting
+/// that differs from its default. Exits with 2 and shows the place if something is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound check-config laghound.yaml
+  laghound check-config /etc/laghound/laghound.yaml --log.level debug")]
+pub struct CheckConfigArgs {
+    /// The configuration file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Settings to be tried with it.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// How a result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where a command's configuration comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file; else the one LAGHOUND_CONFIG names, else none is needed.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Settings by flag.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// The settings that were given by flag, in the order of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingArgs {
+    /// Keys with their values, as typed.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+const SETTINGS_HEADING: &str =
+    "Settings (a flag beats its LAGHOUND_... variable, that beats the file, that the default)";
+
+impl Args for SettingArgs {
+    fn augment_args(command: Clap) -> Clap {
+        let flags = KEYS.iter().map(|key| {
+            let help = key.help();
+            let notes = format!("[default: {}] [env: {}]", key.default_value(), key.variable());
+            Arg::new(key.name)
+                .long(key.name)
+                .value_name(key.placeholder)
+                .help(format!("{help} {notes}"))
+                .help_heading(SETTINGS_HEADING)
+                .hide_short_help(true)
+        });
+        command.args(flags)
+    }
+
+    fn augment_args_for_update(command: Clap) -> Clap {
+        SettingArgs::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingArgs, clap::Error> {
+        let given = |name| matches.try_get_one::<String>(name).ok().flatten().cloned();
+        let flags = KEYS.iter().filter_map(|key| Some((key.name, given(key.name)?)));
+        Ok(SettingArgs { flags: flags.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = SettingArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Nanos, String> {
+    match parse_duration(text) {
+        Ok(Nanos::ZERO) => Err("no time at all; write 90s, for example".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(defect) => Err(defect.to_string()),
+    }
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// What clap says of it; `--help` and `--version` count as such, with exit code 0.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn command<T: Args>() -> Clap {
+        T::augment_args(Clap::new("test"))
+    }
+
+    fn read<T: Args>(line: &[&str]) -> Result<T, clap::Error> {
+        let line = std::iter::once("test").chain(line.iter().copied());
+        T::from_arg_matches(&command::<T>().try_get_matches_from(line)?)
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+        command::<ServeArgs>().debug_assert();
+        command::<DemoArgs>().debug_assert();
+        command::<ReplayArgs>().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_a_flag_with_its_help_default_and_variable() {
+        let help = command::<ServeArgs>().term_width(0).render_long_help().to_string();
+        for key in KEYS {
+            let line = format!("--{} <{}>", key.name, key.placeholder);
+            assert!(help.contains(&line), "{line}\n{help}");
+            assert!(help.contains(&key.help()), "{}", key.name);
+            assert!(help.contains(&format!("[default: {}]", key.default_value())));
+            assert!(help.contains(&format!("[env: {}]", key.variable())));
+        }
+    }
+
+    #[test]
+    fn the_short_help_is_short() {
+        let help = command::<ServeArgs>().render_help().to_string();
+        assert!(help.contains("--config") && !help.contains("assembly.grace"));
+    }
+
+    #[test]
+    fn settings_are_taken_from_flags_as_they_were_typed() {
+        let line = ["--log.level=debug", "--assembly.grace", "many", "--config", "a.yaml"];
+        let args: ServeArgs = read(&line).expect("is fine");
+        let expected = [("assembly.grace", "many".to_owned()), ("log.level", "debug".to_owned())];
+        assert_eq!(args.config.settings.flags, expected);
+        assert_eq!(args.config.config, Some("a.yaml".into()));
+    }
+
+    #[test]
+    fn demo_has_defaults_and_needs_some_time() {
+        let args: DemoArgs = read(&[]).expect("needs nothing");
+        assert_eq!((args.duration, args.seed), (Nanos::from_secs(90), 1));
+        let args: DemoArgs = read(&["--duration", "2m", "--seed", "7"]).expect("is fine");
+        assert_eq!((args.duration, args.seed), (Nanos::from_secs(120), 7));
+        for duration in ["0s", "90", "soon"] {
+            assert!(read::<DemoArgs>(&["--duration", duration]).is_err(), "{duration}");
+        }
+    }
+
+    #[test]
+    fn replay_takes_files_and_standard_input_in_order() {
+        let args: ReplayArgs = read(&["b.json", "-", "--format", "json", "a"]).expect("is fine");
+        assert_eq!(args.files, [PathBuf::from("b.json"), "-".into(), "a".into()]);
+        assert_eq!(args.format, Format::Json);
+        assert!(read::<ReplayArgs>(&[]).is_err(), "a file is needed");
+        assert!(read::<ReplayArgs>(&["--format", "xml", "a"]).is_err());
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors_and_bad_usage_is_exit_code_2() {
+        let code = |line: &[&str]| {
+            let line = std::iter::once("laghound").chain(line.iter().copied()).map(OsString::from);
+            parse(line).err().map(|error| error.exit_code())
+        };
+        for line in [&["--help"][..], &["--version"], &["check-config", "--help"]] {
+            assert_eq!(code(line), Some(0), "{line:?}");
+        }
+        for line in [&[][..], &["--nonsense"], &["chek-config"], &["check-config"]] {
+            assert_eq!(code(line), Some(2), "{line:?}");
+        }
+        assert_eq!(code(&["check-config", "a.yaml"]), None);
+    }
+}

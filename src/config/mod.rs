@@ -1,0 +1,117 @@
+//! Configuration: what people write, checked once, into what the program needs.
+//!
+//! [`Sources::resolve`] takes a file, the environment and the flags and gives a [`Config`], after
+//! which nobody checks again. Every key is one line of one table (`settings.rs`), from which the
+//! file's keys, the flags, the variables, the help and the annotated example are made. Nothing here
+//! starts anything, and nothing but [`ConfigFile::read`] touches the outside.
+
+mod check;
+mod endpoint;
+mod example;
+mod expand;
+mod keys;
+mod problem;
+mod resolve;
+mod settings;
+mod value;
+mod yaml;
+
+pub use endpoint::Endpoint;
+pub use example::example;
+pub use keys::Key;
+pub use problem::{ConfigError, Excerpt, Place, Problem};
+pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
+pub use settings::{
+    Admin, Assembly, Config, DetectionKnobs, Engine, KEYS, Log, Names, Publish, Receiver, Shutdown,
+    Where,
+};
+pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
+
+use crate::engine::params::AssemblyParams;
+use crate::model::InternLimits;
+
+impl Config {
+    /// How traces are put together.
+    pub fn assembly_params(&self) -> AssemblyParams {
+        let assembly = &self.assembly;
+        AssemblyParams {
+            grace: assembly.grace,
+            idle: assembly.idle_timeout,
+            max_age: assembly.max_trace_age,
+            max_span_age: assembly.max_span_age,
+            max_span_ahead: assembly.max_span_ahead,
+            max_traces: assembly.max_traces,
+            max_spans_per_trace: assembly.max_spans_per_trace,
+            max_spans: assembly.max_spans,
+            ..AssemblyParams::default()
+        }
+    }
+
+    /// How many names are kept apart.
+    pub fn intern_limits(&self) -> InternLimits {
+        let names = &self.names;
+        InternLimits {
+            name_bytes: names.max_name_length,
+            services: names.max_services,
+            operations: names.max_operations,
+            operations_per_service: names.max_operations_per_service,
+            ..InternLimits::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_engines_own() {
+        let config = Config::default();
+        assert_eq!(config.assembly_params(), AssemblyParams::default());
+        assert_eq!(config.intern_limits(), InternLimits::default());
+    }
+
+    #[test]
+    fn every_assembly_and_names_key_reaches_the_engine() {
+        let flags = [
+            ("assembly.grace", "1s"),
+            ("assembly.idle_timeout", "2s"),
+            ("assembly.max_trace_age", "3s"),
+            ("assembly.max_traces", "4"),
+            ("assembly.max_spans_per_trace", "5"),
+            ("assembly.max_spans", "6"),
+            ("assembly.max_span_age", "7s"),
+            ("assembly.max_span_ahead", "8s"),
+            ("names.max_name_length", "99"),
+            ("names.max_services", "10"),
+            ("names.max_operations", "11"),
+            ("names.max_operations_per_service", "9"),
+        ];
+        let handed = |name: &str| name.starts_with("assembly.") || name.starts_with("names.");
+        assert_eq!(KEYS.iter().filter(|key| handed(key.name)).count(), flags.len());
+        let flags = flags.map(|(key, value)| (key, value.to_owned())).to_vec();
+        let sources = Sources { flags, ..Sources::default() };
+        let config = sources.resolve().expect("is fine").config;
+        let secs = crate::model::Nanos::from_secs;
+        let assembly = AssemblyParams {
+            grace: secs(1),
+            idle: secs(2),
+            max_age: secs(3),
+            max_traces: 4,
+            max_spans_per_trace: 5,
+            max_spans: 6,
+            max_span_age: secs(7),
+            max_span_ahead: secs(8),
+            ..AssemblyParams::default()
+        };
+        assert_eq!(config.assembly_params(), assembly);
+        let names = InternLimits {
+            name_bytes: 99,
+            services: 10,
+            operations: 11,
+            operations_per_service: 9,
+            ..InternLimits::default()
+        };
+        assert_eq!(config.intern_limits(), names);
+    }
+}

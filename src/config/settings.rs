@@ -1,0 +1,150 @@
+//! The table of settings: every key once, with its meaning, type, default and range.
+//!
+//! To add a key, add a line. The comments above it become the help text, the annotated example
+//! (`deploy/laghound.yaml`) and the field's documentation, so they speak to users. Rules that tie
+//! two keys together are in `check.rs`; a number that belongs to the engine is taken from there.
+
+use bytesize::ByteSize;
+
+use super::endpoint::Endpoint;
+use super::keys::{Key, settings};
+use super::value::{LogFormat, LogLevel, Setting, names, within};
+use crate::engine::params::AssemblyParams;
+use crate::model::{InternLimits, Nanos};
+
+settings! {
+    /// Where spans come in, and how much of them at once.
+    receiver: Receiver {
+        /// Address of OTLP over gRPC. Only this machine can reach the default; port 0 takes any
+        /// free port, and the one taken is logged.
+        grpc_endpoint: Endpoint = "receiver.grpc.endpoint", Endpoint::loopback(4317);
+        /// Address of OTLP over HTTP, protobuf and JSON, at /v1/traces.
+        http_endpoint: Endpoint = "receiver.http.endpoint", Endpoint::loopback(4318);
+        /// Largest request taken, before and after decompression. A Collector's batch of 8192 spans
+        /// is some 4 MiB.
+        max_request_size: ByteSize = "receiver.max_request_size", ByteSize::mib(16),
+            in ByteSize::kib(1)..=ByteSize::gib(1);
+        /// Bytes of requests being decoded or waiting, all together. Beyond it senders are told to
+        /// come again later, which they do.
+        max_in_flight: ByteSize = "receiver.max_in_flight", ByteSize::mib(64),
+            in ByteSize::kib(1)..=ByteSize::gib(64);
+        /// Spans of one request, counted before anything is built from it: an empty span takes two
+        /// bytes on the wire, so the size alone says little.
+        max_spans_per_request: usize = "receiver.max_spans_per_request", 100_000,
+            in 1..=10_000_000;
+    }
+
+    /// Where people and Prometheus look.
+    admin: Admin {
+        /// Address of /metrics, /livez and /readyz. Only this machine can reach the default.
+        endpoint: Endpoint = "admin.endpoint", Endpoint::loopback(9479);
+    }
+
+    /// The analysis.
+    engine: Engine {
+        /// Threads that analyse traces. 0 takes one for each CPU available; the verdict does not
+        /// depend on it.
+        threads: usize = "engine.threads", 0, in 0..=1024;
+    }
+
+    /// How spans are put together to traces.
+    assembly: Assembly {
+        /// A trace whose root span is there is closed after this long without a new span. SDKs send
+        /// every 5 s, each service at its own time, so children may come that much after their root.
+        grace: Nanos = "assembly.grace", AssemblyParams::default().grace,
+            in Nanos::from_millis(1)..=HOUR;
+        /// A trace without a root span is closed after this long without a new span.
+        idle_timeout: Nanos = "assembly.idle_timeout", AssemblyParams::default().idle,
+            in Nanos::from_millis(1)..=HOUR;
+        /// A trace is closed at this age, whatever still comes.
+        max_trace_age: Nanos = "assembly.max_trace_age", AssemblyParams::default().max_age,
+            in Nanos::from_millis(1)..=DAY;
+        /// Open traces; beyond it the oldest are closed early.
+        max_traces: usize = "assembly.max_traces", AssemblyParams::default().max_traces,
+            in 1..=100_000_000;
+        /// Spans of one trace; what comes beyond is counted and dropped.
+        max_spans_per_trace: usize = "assembly.max_spans_per_trace",
+            AssemblyParams::default().max_spans_per_trace, in 1..=10_000_000;
+        /// Spans held in open traces, all together.
+        max_spans: usize = "assembly.max_spans", AssemblyParams::default().max_spans,
+            in 1..=1_000_000_000;
+        /// Spans that ended longer ago than this when they arrive are too old to be judged: a sender
+        /// that was cut off gives up after 5 minutes.
+        max_span_age: Nanos = "assembly.max_span_age", AssemblyParams::default().max_span_age,
+            in Nanos::from_secs(1)..=WEEK;
+        /// Spans that end further in the future than this come from a broken clock.
+        max_span_ahead: Nanos = "assembly.max_span_ahead", AssemblyParams::default().max_span_ahead,
+            in Nanos::ZERO..=DAY;
+    }
+
+    /// What counts as slower.
+    detection: DetectionKnobs {
+        /// How readily a slowdown is believed. Higher finds smaller things sooner and errs more
+        /// often; 2 asks for half the evidence of 1.
+        sensitivity: f64 = "detection.sensitivity", 1.0, in 0.25..=4.0;
+        /// Rises below this are never reported, however certain. Nobody is paged for less than a
+        /// millisecond.
+        min_rise: Nanos = "detection.min_rise", Nanos::from_millis(1), in Nanos::ZERO..=HOUR;
+        /// Rises below this part of what is normal are never reported: 0.15 is 15 %.
+        min_rise_ratio: f64 = "detection.min_rise_ratio", 0.15, in 0.0..=100.0;
+        /// A slowdown older than this is the new normal: the incident is closed and learned. Long
+        /// enough that a night's incident is still one in the morning.
+        adopt_after: Nanos = "detection.adopt_after", Nanos::from_secs(6 * 3600),
+            in Nanos::from_secs(600)..=WEEK;
+    }
+
+    /// How many names are kept apart. What is beyond a limit is still counted, under `__overflow__`.
+    names: Names {
+        /// Longest service or span name, in bytes; longer ones are cut and told apart by a hash.
+        max_name_length: usize = "names.max_name_length", InternLimits::default().name_bytes,
+            in 32..=4096;
+        /// Services.
+        max_services: usize = "names.max_services", InternLimits::default().services,
+            in 1..=1_000_000;
+        /// Operations (service, span name and kind), all together. Each takes some 4 KiB.
+        max_operations: usize = "names.max_operations", InternLimits::default().operations,
+            in 1..=10_000_000;
+        /// Operations of one service: the share of a service that puts ids into its span names.
+        max_operations_per_service: usize = "names.max_operations_per_service",
+            InternLimits::default().operations_per_service, in 1..=10_000_000;
+    }
+
+    /// Attributes by which slow calls may be singled out: one instance, version or zone of many.
+    where_: Where {
+        /// Of the resource.
+        resource_attributes: Vec<String> = "where.resource_attributes", names(&[
+            "service.instance.id", "k8s.pod.name", "host.name", "service.version",
+            "cloud.availability_zone", "cloud.region",
+        ]);
+        /// Of the span. None by default: their values (user, URL, order) are often without number.
+        span_attributes: Vec<String> = "where.span_attributes", names(&[]);
+    }
+
+    /// What is published, and for how long.
+    publish: Publish {
+        /// The series of an operation that was idle for this long are removed.
+        series_expiration: Nanos = "publish.series_expiration", Nanos::from_secs(900),
+            in Nanos::from_secs(1)..=WEEK;
+        /// Series on /metrics, all together; beyond it operations fold into `__overflow__`.
+        max_series: usize = "publish.max_series", 100_000, in 100..=10_000_000;
+    }
+
+    /// What is logged, to standard error.
+    log: Log {
+        /// Least important event that is logged: off, error, warn, info, debug or trace. Incidents
+        /// are logged at info.
+        level: LogLevel = "log.level", LogLevel::Info;
+        /// text for people, json (one object a line) for machines.
+        format: LogFormat = "log.format", LogFormat::Text;
+    }
+
+    /// How the process ends.
+    shutdown: Shutdown {
+        /// Time to answer open requests and to finish after SIGTERM. Kubernetes kills after 30 s.
+        grace: Nanos = "shutdown.grace", Nanos::from_secs(10), in Nanos::ZERO..=HOUR;
+    }
+}
+
+const HOUR: Nanos = Nanos::from_secs(3600);
+const DAY: Nanos = Nanos::from_secs(24 * 3600);
+const WEEK: Nanos = Nanos::from_secs(7 * 24 * 3600);
