@@ -28,6 +28,7 @@ HOLD_S = 15
 RECOVER_LIMIT_S = 90
 # Spans still pending when the shop has closed: the longest grace, and some.
 DRAIN_LIMIT_S = 40
+PEER_STOP_S = 30
 POLL_S = 0.5
 REQUESTS_PER_SECOND = 8
 
@@ -208,7 +209,7 @@ class Lane:
         self.count_spans(sum(self.shop.stop().values()))
         self.promises()
         self.prometheus_looks_back()
-        self.prometheus.process.stop(GRACE_SECONDS)
+        self.prometheus.process.stop(PEER_STOP_S)
         code, took = self.laghound.process.stop(GRACE_SECONDS)
         self.check(f"SIGTERM: exit code 0 within {GRACE_SECONDS} s", code == 0, f"exit {code} in {took:.2f} s")
 

@@ -6,6 +6,7 @@ user would. It does NOT judge what they answer.
 
 import json
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,8 +15,8 @@ from procs import Failure, Process
 
 HTTP_SECONDS = 10
 START_SECONDS = 30
-# What a user's orchestrator grants before it kills: Kubernetes' default.
-GRACE_SECONDS = 30
+# laghound's own default for how long it may take to drain and save, `shutdown.grace`.
+GRACE_SECONDS = 10
 SCRAPE_EVERY = "1s"
 
 
@@ -48,7 +49,7 @@ class Laghound:
     def _listening(self, what):
         def found(event):
             fields = event.get("fields", event)
-            if fields.get("message") == "listening" and fields.get("what") == what:
+            if fields.get("message") == "listening" and what in fields.get("what", "").lower():
                 return fields["addr"]
             return None
 
@@ -59,8 +60,15 @@ class Laghound:
         return f"http://{self.addresses['grpc' if protocol == 'grpc' else 'http']}"
 
     def probe(self, path):
-        """A probe that must answer 200."""
-        get(f"http://{self.addresses['admin']}{path}")
+        """A probe that must answer 200, now or soon."""
+        deadline = time.monotonic() + HTTP_SECONDS
+        while True:
+            try:
+                return get(f"http://{self.addresses['admin']}{path}")
+            except Failure:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def metrics(self):
         """One scrape in text format 0.0.4."""
