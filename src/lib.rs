@@ -4,5 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod live;
 pub mod model;
+pub mod publish;
 pub mod sim;
