@@ -200,7 +200,16 @@ class Lane:
         time.sleep(3)
         rows = self.prometheus.query("laghound_suspect_score")
         self.check("nor in Prometheus", not rows, f"{len(rows)} series")
+        self.logged()
         self.lint("after recovery")
+
+    def logged(self):
+        """The same story in the log: it opened once, with the right name, and it closed."""
+        fields = [event.get("fields", event) for event in self.laghound.process.events()]
+        told = [(f.get("event"), f.get("suspect"), f.get("suspect_kind")) for f in fields]
+        told = [row for row in told if row[0] in ("incident_opened", "suspect_changed", "incident_closed")]
+        wanted = [(event, *self.plan.suspect) for event in ("incident_opened", "incident_closed")]
+        self.check("the log says the same", told == wanted, told)
 
     def close(self):
         """The end: every span accounted for, every promise kept, and a clean exit."""
