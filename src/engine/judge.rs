@@ -105,6 +105,11 @@ impl Judge {
         events
     }
 
+    /// Slices judged so far.
+    pub fn ticks(&self) -> u64 {
+        self.tick
+    }
+
     /// What can be read now.
     pub fn board(&self, names: &Interner) -> Board {
         let until = self.judged_until();

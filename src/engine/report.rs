@@ -144,9 +144,20 @@ fn whereabouts(scene: &Scene<'_>, names: &Interner, claim: &Claim, from: Tick) -
     }
     found.sort_by(|one, two| {
         let names = |found: &Where| (Arc::clone(&found.attribute), Arc::clone(&found.value));
-        two.share.total_cmp(&one.share).then_with(|| names(one).cmp(&names(two)))
+        two.share
+            .total_cmp(&one.share)
+            .then_with(|| breadth(&one.attribute).cmp(&breadth(&two.attribute)))
+            .then_with(|| names(one).cmp(&names(two)))
     });
     found.into_iter().next()
+}
+
+/// How much an attribute value covers. A service's one instance on a host, in a zone, cannot be told
+/// from the host or the zone by that service's spans: then the narrowest claim is made.
+fn breadth(attribute: &str) -> usize {
+    const NARROWEST_FIRST: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"];
+    let known = NARROWEST_FIRST.iter().position(|name| *name == attribute);
+    known.unwrap_or(NARROWEST_FIRST.len())
 }
 
 /// Excess and calls of every attribute value.

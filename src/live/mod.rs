@@ -1,3 +1,7 @@
-//! The runtime: what drives the engine, from a recording or from the wire.
+//! The runtime: what drives the engine, from the wire or from a recording.
 
+pub mod books;
+pub mod budget;
+pub mod clock;
+pub mod pipeline;
 pub mod replay;

@@ -79,12 +79,12 @@ const SPANS: VerdictFamily =
     Family { name: "laghound_operation_spans_total", kind: Kind::Counter, help: "Spans judged." };
 const BASELINE: VerdictFamily = Family {
     name: "laghound_self_time_baseline_seconds",
-    kind: Kind::Gauge,
+    kind: Kind::Summary,
     help: "Learned quantiles of the self-time of the operation's spans.",
 };
 const RECENT: VerdictFamily = Family {
     name: "laghound_self_time_recent_seconds",
-    kind: Kind::Gauge,
+    kind: Kind::Summary,
     help: "Quantiles of the self-time of the operation's spans over the recent window.",
 };
 const THRESHOLD: VerdictFamily = Family {

@@ -138,7 +138,7 @@ fn describe() {
         match family.kind {
             Kind::Counter => describe_counter!(family.name, family.help),
             Kind::Gauge => describe_gauge!(family.name, family.help),
-            Kind::Histogram => describe_histogram!(family.name, family.help),
+            Kind::Histogram | Kind::Summary => describe_histogram!(family.name, family.help),
         }
     }
 }

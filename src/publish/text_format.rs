@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// Quantiles. Prometheus keeps the `quantile` label for this type alone.
+    Summary,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         }
     }
 }

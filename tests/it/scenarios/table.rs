@@ -21,37 +21,6 @@ const EDGE: &[&str] = &["edge"];
 const SELF_TIME: &[&str] = &["self_time"];
 const CALL_GAP: &[&str] = &["call_gap"];
 
-/// All of them.
-pub(crate) fn all() -> Vec<Case> {
-    vec![
-        one_service_slower(),
-        one_operation_slower(),
-        a_database_slower(),
-        a_third_party_slower(),
-        network_delay_between_two_services(),
-        network_delay_round_one_service(),
-        n_plus_one_calls(),
-        lost_parallelism(),
-        one_instance_of_several(),
-        stalls_in_a_tenth_of_the_calls(),
-        a_slow_ramp(),
-        an_async_consumer(),
-        two_faults_at_once(),
-        retries_after_timeouts(),
-        a_new_operation_name_with_a_slowdown(),
-        lost_and_late_spans(),
-        skewed_clocks(),
-        nothing_wrong(),
-        nothing_wrong_with_lost_and_late_spans(),
-        nothing_wrong_on_skewed_clocks(),
-        a_traffic_surge(),
-        another_traffic_mix(),
-        heavy_tails(),
-        a_daily_drift(),
-        messages_that_wait(),
-    ]
-}
-
 fn named(name: &'static str, what: What, within_secs: u64, culprit: Culprit) -> Case {
     let scenario = Scenario::new(shop(), SECONDS).fault(Fault::new(what, FROM, TO));
     let within = Nanos::from_secs(within_secs);
@@ -78,11 +47,11 @@ fn slow_service(service: &str, add_ms: u64) -> What {
     What::SlowService { service: service.into(), by: Slowdown::ms(add_ms) }
 }
 
-pub(crate) fn one_service_slower() -> Case {
+pub(super) fn one_service_slower() -> Case {
     named("one_service_slower", slow_service("cart", 40), 30, sustained("cart"))
 }
 
-pub(crate) fn one_operation_slower() -> Case {
+pub(super) fn one_operation_slower() -> Case {
     let what = What::SlowOperation {
         service: "catalog".into(),
         operation: "GET /products".into(),
@@ -91,17 +60,17 @@ pub(crate) fn one_operation_slower() -> Case {
     named("one_operation_slower", what, 30, sustained("catalog"))
 }
 
-pub(crate) fn a_database_slower() -> Case {
+pub(super) fn a_database_slower() -> Case {
     let what = What::SlowBackend { backend: "shop-db".into(), by: Slowdown::times(4.0) };
     named("a_database_slower", what, 30, culprit("shop-db", DEPENDENCY, SELF_TIME))
 }
 
-pub(crate) fn a_third_party_slower() -> Case {
+pub(super) fn a_third_party_slower() -> Case {
     let what = What::SlowBackend { backend: "card-gateway".into(), by: Slowdown::times(3.0) };
     named("a_third_party_slower", what, 45, culprit("card-gateway", DEPENDENCY, SELF_TIME))
 }
 
-pub(crate) fn network_delay_between_two_services() -> Case {
+pub(super) fn network_delay_between_two_services() -> Case {
     let by = Nanos::from_millis(30);
     let what = What::EdgeDelay { caller: "cart".into(), callee: "pricing".into(), by };
     // The link under either end, or the callee as the one whose calls are late.
@@ -110,14 +79,14 @@ pub(crate) fn network_delay_between_two_services() -> Case {
     named("network_delay_between_two_services", what, 45, culprit)
 }
 
-pub(crate) fn network_delay_round_one_service() -> Case {
+pub(super) fn network_delay_round_one_service() -> Case {
     let by = Nanos::from_millis(20);
     let what = What::ServiceNetwork { service: "catalog".into(), by };
     let culprit = culprit("catalog", &["service", "edge"], CALL_GAP);
     named("network_delay_round_one_service", what, 45, culprit)
 }
 
-pub(crate) fn n_plus_one_calls() -> Case {
+pub(super) fn n_plus_one_calls() -> Case {
     let what = What::MoreCalls {
         service: "cart".into(),
         operation: "GET /cart".into(),
@@ -127,13 +96,7 @@ pub(crate) fn n_plus_one_calls() -> Case {
     named("n_plus_one_calls", what, 45, culprit("cart", SERVICE, &["call_count"]))
 }
 
-pub(crate) fn lost_parallelism() -> Case {
-    let what = What::LostParallelism { service: "storefront".into(), operation: "GET /".into() };
-    let culprit = culprit("storefront", SERVICE, &["lost_parallelism"]);
-    named("lost_parallelism", what, 60, culprit)
-}
-
-pub(crate) fn one_instance_of_several() -> Case {
+pub(super) fn one_instance_of_several() -> Case {
     let by = Slowdown::ms(120);
     let what = What::SlowInstance { service: "cart".into(), instance: 2, by };
     let culprit = Culprit {
@@ -143,7 +106,7 @@ pub(crate) fn one_instance_of_several() -> Case {
     named("one_instance_of_several", what, 30, culprit)
 }
 
-pub(crate) fn stalls_in_a_tenth_of_the_calls() -> Case {
+pub(super) fn stalls_in_a_tenth_of_the_calls() -> Case {
     let by = Nanos::from_millis(250);
     let what = What::Stalls { service: "pricing".into(), probability: 0.1, by };
     let culprit =
@@ -151,13 +114,13 @@ pub(crate) fn stalls_in_a_tenth_of_the_calls() -> Case {
     named("stalls_in_a_tenth_of_the_calls", what, 60, culprit)
 }
 
-pub(crate) fn a_slow_ramp() -> Case {
+pub(super) fn a_slow_ramp() -> Case {
     let mut case = named("a_slow_ramp", slow_service("accounts", 60), 90, sustained("accounts"));
     case.scenario.faults[0].ramp = Nanos::from_secs(120);
     case
 }
 
-pub(crate) fn an_async_consumer() -> Case {
+pub(super) fn an_async_consumer() -> Case {
     let what = What::SlowOperation {
         service: "notifications".into(),
         operation: "mail order".into(),
@@ -166,7 +129,7 @@ pub(crate) fn an_async_consumer() -> Case {
     named("an_async_consumer", what, 45, sustained("notifications"))
 }
 
-pub(crate) fn two_faults_at_once() -> Case {
+pub(super) fn two_faults_at_once() -> Case {
     let mut case = named("two_faults_at_once", slow_service("cart", 50), 45, sustained("cart"));
     case.scenario = case.scenario.fault(Fault::new(slow_service("recommendations", 60), FROM, TO));
     if let Expect::Names { faults, .. } = &mut case.expect {
@@ -175,13 +138,13 @@ pub(crate) fn two_faults_at_once() -> Case {
     case
 }
 
-pub(crate) fn retries_after_timeouts() -> Case {
+pub(super) fn retries_after_timeouts() -> Case {
     // `checkout` gives `payments` 400 ms and tries it twice more.
     let culprit = culprit("payments", SERVICE, SELF_TIME);
     named("retries_after_timeouts", slow_service("payments", 600), 45, culprit)
 }
 
-pub(crate) fn a_new_operation_name_with_a_slowdown() -> Case {
+pub(super) fn a_new_operation_name_with_a_slowdown() -> Case {
     let what = What::Renamed {
         service: "pricing".into(),
         operation: "POST /quote".into(),
@@ -207,41 +170,41 @@ fn skewed() -> Delivery {
     Delivery { clock_skew: Nanos::from_millis(150), ..Delivery::default() }
 }
 
-pub(crate) fn lost_and_late_spans() -> Case {
+pub(super) fn lost_and_late_spans() -> Case {
     let mut case =
         named("lost_and_late_spans", slow_service("pricing", 50), 60, sustained("pricing"));
     case.scenario.delivery = shaky();
     case
 }
 
-pub(crate) fn skewed_clocks() -> Case {
+pub(super) fn skewed_clocks() -> Case {
     let culprit = sustained("recommendations");
     let mut case = named("skewed_clocks", slow_service("recommendations", 60), 45, culprit);
     case.scenario.delivery = skewed();
     case
 }
 
-pub(crate) fn nothing_wrong() -> Case {
+pub(super) fn nothing_wrong() -> Case {
     quiet("nothing_wrong", Scenario::new(shop(), 1_200))
 }
 
-pub(crate) fn nothing_wrong_with_lost_and_late_spans() -> Case {
+pub(super) fn nothing_wrong_with_lost_and_late_spans() -> Case {
     let scenario = Scenario::new(shop(), 1_200).delivery(shaky());
     quiet("nothing_wrong_with_lost_and_late_spans", scenario)
 }
 
-pub(crate) fn nothing_wrong_on_skewed_clocks() -> Case {
+pub(super) fn nothing_wrong_on_skewed_clocks() -> Case {
     quiet("nothing_wrong_on_skewed_clocks", Scenario::new(shop(), SECONDS).delivery(skewed()))
 }
 
-pub(crate) fn a_traffic_surge() -> Case {
+pub(super) fn a_traffic_surge() -> Case {
     let (from, to) = (Nanos::from_secs(FROM), Nanos::from_secs(TO));
     let traffic = Traffic::constant(10.0).shaped(Shape::Surge { from, to, factor: 5.0 });
     quiet("a_traffic_surge", Scenario::new(shop(), SECONDS).traffic(traffic))
 }
 
 /// A sale: three times as many check out, and half as many look at the front page.
-pub(crate) fn another_traffic_mix() -> Case {
+pub(super) fn another_traffic_mix() -> Case {
     let from = Nanos::from_secs(FROM);
     let change = |operation: &str, factor| MixChange { from, operation: operation.into(), factor };
     let mix_changes = vec![change("POST /checkout", 3.0), change("GET /", 0.5)];
@@ -250,22 +213,23 @@ pub(crate) fn another_traffic_mix() -> Case {
 }
 
 /// One piece of work in a hundred takes a Pareto factor longer, whose variance is infinite.
-pub(crate) fn heavy_tails() -> Case {
+pub(super) fn heavy_tails() -> Case {
     let mut heavy: Topology = shop();
     heavy.reshape(|work: Work| work.sigma(0.5).heavy_tail(0.01, 1.5));
     quiet("heavy_tails", Scenario::new(heavy, 1_200))
 }
 
-/// A day in 40 minutes: half as many requests at night and half as many more at noon, with work 15 %
-/// shorter and longer.
-pub(crate) fn a_daily_drift() -> Case {
-    let wave = Shape::Wave { period: Nanos::from_secs(2_400), swing: 0.5 };
-    let traffic = Traffic { load_slows: 0.3, ..Traffic::constant(10.0).shaped(wave) };
-    quiet("a_daily_drift", Scenario::new(shop(), 3_000).traffic(traffic))
+/// A day in three hours: half as many requests at night and half as many more at noon, with work 15 %
+/// shorter and longer. The baseline's 30 minutes are not shortened with the day, so this drifts eight
+/// times as fast as a real day.
+pub(super) fn a_daily_drift() -> Case {
+    let wave = Shape::Wave { period: Nanos::from_secs(10_800), swing: 0.5 };
+    let traffic = Traffic { load_slows: 0.3, ..Traffic::constant(5.0).shaped(wave) };
+    quiet("a_daily_drift", Scenario::new(shop(), 12_000).traffic(traffic))
 }
 
 /// Messages lie longer before they are taken up: nobody's request takes longer.
-pub(crate) fn messages_that_wait() -> Case {
+pub(super) fn messages_that_wait() -> Case {
     let by = Nanos::from_secs(2);
     let what =
         What::ConsumerLag { service: "notifications".into(), operation: "mail order".into(), by };
