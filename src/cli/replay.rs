@@ -115,13 +115,15 @@ fn report(replay: &Replay, defects: &BTreeMap<&'static str, u64>) -> ReplayRepor
 
 /// On a terminal, how far reading has come; elsewhere nothing.
 fn progress_bar(streams: &[Stream]) -> ProgressBar {
-    let sizes: Option<Vec<u64>> = streams.iter().map(|stream| stream.reader.total_bytes()).collect();
+    let sizes: Option<Vec<u64>> =
+        streams.iter().map(|stream| stream.reader.total_bytes()).collect();
     let bar = match sizes {
         Some(sizes) => ProgressBar::new(sizes.iter().sum()),
         None => ProgressBar::no_length(),
     };
     let template = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
     bar

@@ -179,11 +179,11 @@ impl Analyzer {
 
     fn node_key(&self, index: Index) -> (NodeKey, Option<Index>) {
         let TreeSpan { span, key, .. } = self.tree.spans()[index];
-        if key.kind == SpanKind::Client {
-            if let Some(callee) = self.callee(index) {
-                let service = self.tree.spans()[callee].key.service;
-                return (NodeKey::Edge(span.key, service), Some(callee));
-            }
+        if key.kind == SpanKind::Client
+            && let Some(callee) = self.callee(index)
+        {
+            let service = self.tree.spans()[callee].key.service;
+            return (NodeKey::Edge(span.key, service), Some(callee));
         }
         let calls = match key.kind {
             SpanKind::Client => true,

@@ -16,7 +16,7 @@ use crate::model::Sym;
 
 /// A claim on the excess.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Claim {
+pub(super) struct Claim {
     /// Who.
     pub party: Party,
     /// For a link: from whom.
@@ -37,7 +37,7 @@ pub struct Claim {
 
 /// All claims of one party.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Accused {
+pub(super) struct Accused {
     /// Who.
     pub party: Party,
     /// Nanoseconds over the cohort.
@@ -48,19 +48,19 @@ pub struct Accused {
 
 impl Accused {
     /// The largest claim: its operation and reason stand for the whole.
-    pub fn main(&self) -> &Claim {
+    pub(super) fn main(&self) -> &Claim {
         &self.claims[0]
     }
 
     /// Whether most calls are slow or a few, over all claims.
-    pub fn pattern(&self) -> Pattern {
+    pub(super) fn pattern(&self) -> Pattern {
         let hit: f64 = self.claims.iter().map(|claim| claim.hit * claim.nanos).sum();
         if hit < 0.5 * self.nanos { Pattern::Intermittent } else { Pattern::Sustained }
     }
 }
 
 /// A cohort's excess, shared out.
-pub struct Attribution {
+pub(super) struct Attribution {
     /// The cohort taken apart.
     pub parts: Decomposition,
     /// Who claims what, the largest claim first.
@@ -71,18 +71,18 @@ pub struct Attribution {
 
 impl Attribution {
     /// What the shares are shares of: the excess, or the claims if they are more (others got faster).
-    pub fn whole(&self) -> f64 {
+    pub(super) fn whole(&self) -> f64 {
         (self.parts.total as f64).max(self.claimed)
     }
 
     /// Nanoseconds put on nobody; negative where others got faster.
-    pub fn unexplained(&self) -> f64 {
+    pub(super) fn unexplained(&self) -> f64 {
         self.parts.total as f64 - self.claimed
     }
 }
 
 /// Shares out the excess of the `affected` entries over a cohort.
-pub fn attribute(
+pub(super) fn attribute(
     scene: &Scene<'_>,
     cohort: Cohort,
     affected: &BTreeSet<Id>,
@@ -174,12 +174,7 @@ impl Evidence {
 
 /// Splits a gap's claim between its ends, or puts it on the link.
 fn share_out(claim: Claim, gap: Gap, verdict: Verdict) -> impl Iterator<Item = Claim> {
-    let of = |party, share: f64, from| Claim {
-        party,
-        from,
-        nanos: claim.nanos * share,
-        ..claim
-    };
+    let of = |party, share: f64, from| Claim { party, from, nanos: claim.nanos * share, ..claim };
     let shares = match verdict {
         Verdict::Link => {
             let link = Party { kind: SuspectKind::Edge, name: gap.callee };
@@ -271,7 +266,8 @@ fn add_extra_calls(
         let entry = extra.entry(node(level - 1)).or_default();
         entry.nanos += rounded(recent(level - 1) * (now - then) * below * price);
         entry.cost += cohort.sum(&history.path(path).sums).critical;
-        entry.parent_calls = entry.parent_calls.max(recent(level - 1) as u64);
+        entry.parent_calls =
+            entry.parent_calls.max(cohort.sum(&history.path(chain[level - 1]).sums).calls);
     }
 }
 
@@ -287,7 +283,8 @@ fn new_operation_claims(
     let mut given_back: BTreeMap<Party, f64> = BTreeMap::new();
     for &(entry_id, order) in &hot.new_operations {
         let Some(entry) = scene.history.entries().get(&entry_id) else { continue };
-        let group = entry.groups.get(&order).and_then(|(group, _)| scene.roles.party_of_group(*group));
+        let group =
+            entry.groups.get(&order).and_then(|(group, _)| scene.roles.party_of_group(*group));
         let (Some(party), true) = (group, affected.contains(&entry_id)) else { continue };
         let requests = cohort.sum(&entry.sums).requests as f64;
         let learned = entry.sums.baseline().requests.max(1) as f64;

@@ -14,14 +14,14 @@ use super::rolling::Tick;
 
 /// What is normal for every node's critical time per call, over all entries. Computed once a tick.
 #[derive(Default)]
-pub struct Prices {
+pub(super) struct Prices {
     by_node: Vec<Option<f64>>,
     calls: Vec<u64>,
 }
 
 impl Prices {
     /// Reads the prices off the baselines.
-    pub fn update(&mut self, history: &History) {
+    pub(super) fn update(&mut self, history: &History) {
         self.by_node.clear();
         self.calls.clear();
         for node in history.nodes() {
@@ -37,17 +37,17 @@ impl Prices {
     }
 
     /// Mean critical nanoseconds of a call of this node; `None` if it was never seen before.
-    pub fn of_node(&self, node: Id) -> Option<f64> {
+    pub(super) fn of_node(&self, node: Id) -> Option<f64> {
         self.by_node.get(node as usize).copied().flatten()
     }
 
     /// Calls of this node in the baselines of the entries it occurs under.
-    pub fn calls(&self, node: Id) -> u64 {
+    pub(super) fn calls(&self, node: Id) -> u64 {
         self.calls.get(node as usize).copied().unwrap_or(0)
     }
 
     /// What a call on this path should cost, nanoseconds; `None` if its node has no price.
-    pub fn of_path(&self, history: &History, path: Id, shrink: f64) -> Option<f64> {
+    pub(super) fn of_path(&self, history: &History, path: Id, shrink: f64) -> Option<f64> {
         let node = self.of_node(history.path(path).node)?;
         let sum = history.path(path).sums.baseline();
         let weight = sum.calls as f64 + shrink;
@@ -60,7 +60,7 @@ impl Prices {
 
 /// One entry in a cohort.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct EntryPart {
+pub(super) struct EntryPart {
     /// Requests of the cohort.
     pub requests: u64,
     /// Sum of their durations, nanoseconds.
@@ -73,7 +73,7 @@ pub struct EntryPart {
 
 /// One node in a cohort, over all entries looked at.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct NodePart {
+pub(super) struct NodePart {
     /// Calls on the paths that end here.
     pub calls: u64,
     /// Their critical time, nanoseconds.
@@ -88,7 +88,7 @@ pub struct NodePart {
 
 /// A cohort taken apart.
 #[derive(Default)]
-pub struct Decomposition {
+pub(super) struct Decomposition {
     /// By entry.
     pub entries: BTreeMap<Id, EntryPart>,
     /// By node.
@@ -99,7 +99,7 @@ pub struct Decomposition {
 
 /// Which slices.
 #[derive(Clone, Copy, Debug)]
-pub struct Cohort {
+pub(super) struct Cohort {
     /// First.
     pub from: Tick,
     /// Only this one, or all that follow.
@@ -108,17 +108,20 @@ pub struct Cohort {
 
 impl Cohort {
     /// All slices from `from` on.
-    pub fn since(from: Tick) -> Cohort {
+    pub(super) fn since(from: Tick) -> Cohort {
         Cohort { from, only: false }
     }
 
     /// One slice.
-    pub fn at(tick: Tick) -> Cohort {
+    pub(super) fn at(tick: Tick) -> Cohort {
         Cohort { from: tick, only: true }
     }
 
     /// The sum of a figure over the cohort.
-    pub fn sum<T: super::rolling::Sum + Clone>(self, rolling: &super::rolling::Rolling<T>) -> T {
+    pub(super) fn sum<T: super::rolling::Sum + Clone>(
+        self,
+        rolling: &super::rolling::Rolling<T>,
+    ) -> T {
         if self.only {
             rolling.at(self.from).cloned().unwrap_or_default()
         } else {
@@ -128,7 +131,7 @@ impl Cohort {
 }
 
 /// Takes the cohort apart, for the entries that `chosen` picks.
-pub fn decompose(
+pub(super) fn decompose(
     history: &History,
     prices: &Prices,
     cohort: Cohort,
@@ -144,7 +147,8 @@ pub fn decompose(
         if recent.requests == 0 {
             continue;
         }
-        let expected_by_path = file_paths(history, prices, cohort, id, recent.duration, &mut result, params);
+        let expected_by_path =
+            file_paths(history, prices, cohort, id, recent.duration, &mut result, params);
         let baseline = entry.sums.baseline();
         let baseline_mean = match baseline.requests {
             0 => 0.0,
@@ -202,12 +206,12 @@ fn file_paths(
 }
 
 /// Nanoseconds as a signed number; 2^63 ns are 292 years.
-pub fn signed(nanos: u64) -> i64 {
+pub(super) fn signed(nanos: u64) -> i64 {
     i64::try_from(nanos).unwrap_or(i64::MAX)
 }
 
 /// To the nanosecond.
-pub fn rounded(nanos: f64) -> i64 {
+pub(super) fn rounded(nanos: f64) -> i64 {
     #[allow(clippy::cast_possible_truncation)] // `as` saturates
     {
         nanos.round() as i64

@@ -16,7 +16,7 @@ use super::statistics::{Moments, Share, mean_rose, share_rose};
 
 /// Everything that is hot.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Hot {
+pub(super) struct Hot {
     /// Nodes whose calls are slower.
     pub nodes: BTreeSet<Id>,
     /// (parent, child) pairs of nodes: a call of the parent makes more calls of the child.
@@ -26,16 +26,16 @@ pub struct Hot {
 }
 
 /// A group in a fixed order.
-pub type GroupKeyOrd = super::history::GroupOrder;
+pub(super) type GroupKeyOrd = super::history::GroupOrder;
 
 impl Hot {
     /// Nothing is.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.fan_outs.is_empty() && self.new_operations.is_empty()
     }
 
     /// Adds what another window or slice found.
-    pub fn extend(&mut self, other: &Hot) {
+    pub(super) fn extend(&mut self, other: &Hot) {
         self.nodes.extend(&other.nodes);
         self.fan_outs.extend(&other.fan_outs);
         self.new_operations.extend(&other.new_operations);
@@ -44,7 +44,7 @@ impl Hot {
 
 /// What all tests of one tick look at.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub(super) struct Scene<'a> {
     /// What was seen.
     pub history: &'a History,
     /// Whose time is whose.
@@ -62,7 +62,7 @@ const DECILES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// How far a distribution of self-times moved up.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
-pub struct Shift {
+pub(super) struct Shift {
     /// Mean over the deciles of the rise beyond drift, nanoseconds a call.
     pub nanos: f64,
     /// Share of the deciles that moved by half and more.
@@ -71,7 +71,7 @@ pub struct Shift {
 
 impl Shift {
     /// Between what is normal and what is recent.
-    pub fn between(baseline: &Dense, recent: &Dense) -> Shift {
+    pub(super) fn between(baseline: &Dense, recent: &Dense) -> Shift {
         if baseline.count() == 0 || recent.count() == 0 {
             return Shift::default();
         }
@@ -89,7 +89,7 @@ impl Shift {
 
 impl Scene<'_> {
     /// Tests everything in the window of `window` slices, taken apart in `parts`.
-    pub fn hot(&self, window: u64, parts: &Decomposition) -> Hot {
+    pub(super) fn hot(&self, window: u64, parts: &Decomposition) -> Hot {
         let from = (self.now + 1).saturating_sub(window);
         let mut hot = Hot::default();
         let mut recent = Dense::default();
@@ -150,10 +150,8 @@ impl Scene<'_> {
         let dependent = recent.count() as f64 / requests.max(1) as f64 - 1.0;
         let discount = 1.0 + p.dependence * dependent.max(0.0);
         cuts(baseline, p).into_iter().any(|cut| {
-            let share = |dense: &Dense| Share {
-                slow: dense.count_above(cut),
-                all: dense.count() as f64,
-            };
+            let share =
+                |dense: &Dense| Share { slow: dense.count_above(cut), all: dense.count() as f64 };
             share_rose(share(recent), share(baseline), p.min_slow) / discount >= p.min_evidence
         })
     }
@@ -283,7 +281,7 @@ fn cuts(baseline: &Dense, params: &DetectionParams) -> [f64; 5] {
 }
 
 /// A quantile with room for drift.
-pub fn slackened(nanos: f64, params: &DetectionParams) -> f64 {
+pub(super) fn slackened(nanos: f64, params: &DetectionParams) -> f64 {
     nanos * (1.0 + params.slack_ratio) + params.slack
 }
 
@@ -301,7 +299,11 @@ fn usual_maximum(counts: &Sparse, parent_calls: u64) -> f64 {
 }
 
 fn above(counts: &Sparse, cut: f64) -> u64 {
-    counts.iter().filter(|&(count, _)| f64::from(count) > cut).map(|(_, calls)| u64::from(calls)).sum()
+    counts
+        .iter()
+        .filter(|&(count, _)| f64::from(count) > cut)
+        .map(|(_, calls)| u64::from(calls))
+        .sum()
 }
 
 /// The rise of a group's mean per request, nanoseconds, if it is beyond chance.

@@ -15,7 +15,7 @@ use crate::model::Sym;
 
 /// What was seen of a gap, or of a service's own work.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
-pub struct Testimony {
+pub(super) struct Testimony {
     /// Calls seen.
     pub calls: f64,
     /// Share of the distribution that moved, 0 to 1.
@@ -26,7 +26,7 @@ pub struct Testimony {
 
 impl Testimony {
     /// Adds what was seen of `calls` more calls, weighted by them.
-    pub fn add(&mut self, calls: f64, hit: f64, lag: f64) {
+    pub(super) fn add(&mut self, calls: f64, hit: f64, lag: f64) {
         let total = self.calls + calls;
         if total > 0.0 {
             self.hit = (self.hit * self.calls + hit * calls) / total;
@@ -38,7 +38,7 @@ impl Testimony {
 
 /// Everybody's testimony.
 #[derive(Default, Debug)]
-pub struct Witnesses {
+pub(super) struct Witnesses {
     /// By gap.
     pub gaps: BTreeMap<Gap, Testimony>,
     /// Own work, by service.
@@ -47,7 +47,7 @@ pub struct Witnesses {
 
 /// Who a gap's rise is put on.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// The link between the two, and nothing else.
     Link,
     /// This share on the callee, the rest on the caller.
@@ -62,7 +62,7 @@ const MAX_WEIGHT: f64 = 20.0;
 
 impl Witnesses {
     /// Weighs everything that speaks about one gap.
-    pub fn judge(&self, gap: Gap, params: &DetectionParams) -> Verdict {
+    pub(super) fn judge(&self, gap: Gap, params: &DetectionParams) -> Verdict {
         let Gap { caller, callee, direction } = gap;
         let subject = self.gaps.get(&gap).copied().unwrap_or_default();
         let weigh = |witness: Testimony| relative(witness, subject, params);

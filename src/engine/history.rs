@@ -18,14 +18,13 @@ use super::params::DetectionParams;
 use super::rolling::{Age, Rolling, Step, Tick, slot};
 
 /// A node of the call graph.
-pub struct Node {
+pub(super) struct Node {
     /// What it is.
     pub key: NodeKey,
     /// How long it has been watched.
     pub age: Age,
     baseline: Dense,
-    baseline_requests: u64,
-    eras: VecDeque<(Tick, (Sparse, u64))>,
+    eras: VecDeque<(Tick, Sparse)>,
     recent: VecDeque<(Tick, NodeSum)>,
     /// How often one call of this node made so many calls of a child node.
     pub fan_outs: BTreeMap<Id, Rolling<FanOut>>,
@@ -37,7 +36,7 @@ pub struct Node {
 }
 
 /// A path of the call graph.
-pub struct Path {
+pub(super) struct Path {
     /// The path above; `None` for an entry.
     pub above: Option<Id>,
     /// The node it ends with.
@@ -49,7 +48,7 @@ pub struct Path {
 }
 
 /// An entry operation, under the number of its path.
-pub struct Entry {
+pub(super) struct Entry {
     /// How long it has been watched.
     pub age: Age,
     /// Its requests.
@@ -61,11 +60,11 @@ pub struct Entry {
 }
 
 /// A fixed order of groups within one run.
-pub type GroupOrder = (u8, u32, u32);
+pub(super) type GroupOrder = (u8, u32, u32);
 
 /// Everything the judge remembers.
 #[derive(Default)]
-pub struct History {
+pub(super) struct History {
     nodes: Vec<Node>,
     paths: Vec<Path>,
     entries: BTreeMap<Id, Entry>,
@@ -90,7 +89,7 @@ impl History {
     const REMEMBERED: usize = 128;
 
     /// Takes in what a shard hands over.
-    pub fn merge(&mut self, shard: usize, delta: Delta) {
+    pub(super) fn merge(&mut self, shard: usize, delta: Delta) {
         while self.translations.len() <= shard {
             self.translations.push(Translation::default());
         }
@@ -118,12 +117,12 @@ impl History {
     }
 
     /// The oldest slice handed in and not judged.
-    pub fn next_pending(&self) -> Option<SliceIndex> {
+    pub(super) fn next_pending(&self) -> Option<SliceIndex> {
         self.pending.first_key_value().map(|(&slice, _)| slice)
     }
 
     /// Begins the tick `tick` with the figures of `slice`, and lets everything age.
-    pub fn begin(&mut self, tick: Tick, slice: SliceIndex, params: &DetectionParams) {
+    pub(super) fn begin(&mut self, tick: Tick, slice: SliceIndex, params: &DetectionParams) {
         self.judged.push_back((tick, slice));
         if self.judged.len() > History::REMEMBERED {
             self.judged.pop_front();
@@ -148,37 +147,37 @@ impl History {
     }
 
     /// All nodes, by number.
-    pub fn nodes(&self) -> &[Node] {
+    pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
     /// A node.
-    pub fn node(&self, id: Id) -> &Node {
+    pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
 
     /// A node whose age is to be changed.
-    pub fn node_mut(&mut self, id: Id) -> &mut Node {
+    pub(super) fn node_mut(&mut self, id: Id) -> &mut Node {
         &mut self.nodes[id as usize]
     }
 
     /// A path.
-    pub fn path(&self, id: Id) -> &Path {
+    pub(super) fn path(&self, id: Id) -> &Path {
         &self.paths[id as usize]
     }
 
     /// All entries, by number.
-    pub fn entries(&self) -> &BTreeMap<Id, Entry> {
+    pub(super) fn entries(&self) -> &BTreeMap<Id, Entry> {
         &self.entries
     }
 
     /// An entry whose age is to be changed.
-    pub fn entry_mut(&mut self, id: Id) -> Option<&mut Entry> {
+    pub(super) fn entry_mut(&mut self, id: Id) -> Option<&mut Entry> {
         self.entries.get_mut(&id)
     }
 
     /// The slice of event time that a tick judged.
-    pub fn slice_of(&self, tick: Tick) -> Option<SliceIndex> {
+    pub(super) fn slice_of(&self, tick: Tick) -> Option<SliceIndex> {
         let at = self.judged.binary_search_by_key(&tick, |&(tick, _)| tick).ok()?;
         Some(self.judged[at].1)
     }
@@ -286,7 +285,6 @@ impl Node {
             key,
             age: Age::born(born),
             baseline: Dense::default(),
-            baseline_requests: 0,
             eras: VecDeque::new(),
             recent: VecDeque::new(),
             fan_outs: BTreeMap::new(),
@@ -297,22 +295,17 @@ impl Node {
     }
 
     /// Calls filed since this was last asked, and the slowest of them.
-    pub fn take_fresh(&mut self) -> (Sparse, Option<Slowest>) {
+    pub(super) fn take_fresh(&mut self) -> (Sparse, Option<Slowest>) {
         (std::mem::take(&mut self.fresh), self.fresh_slowest.take())
     }
 
     /// Self-times that are normal.
-    pub fn baseline(&self) -> &Dense {
+    pub(super) fn baseline(&self) -> &Dense {
         &self.baseline
     }
 
-    /// Requests that the baseline's calls occurred in.
-    pub fn baseline_requests(&self) -> u64 {
-        self.baseline_requests
-    }
-
     /// Self-times of the slices from `from` on, added to `into`; returns the requests they occurred in.
-    pub fn window(&self, from: Tick, into: &mut Dense) -> u64 {
+    pub(super) fn window(&self, from: Tick, into: &mut Dense) -> u64 {
         let mut requests = 0;
         for (_, sum) in self.recent_since(from) {
             into.add(&sum.histogram);
@@ -322,17 +315,17 @@ impl Node {
     }
 
     /// Calls of the slices from `from` on.
-    pub fn calls_since(&self, from: Tick) -> u64 {
+    pub(super) fn calls_since(&self, from: Tick) -> u64 {
         self.recent_since(from).map(|(_, sum)| sum.histogram.count()).sum()
     }
 
     /// Figures of one slice.
-    pub fn at(&self, tick: Tick) -> Option<&NodeSum> {
+    pub(super) fn at(&self, tick: Tick) -> Option<&NodeSum> {
         self.recent_since(tick).find(|(at, _)| *at == tick).map(|(_, sum)| sum)
     }
 
     /// The slowest calls of the slices from `from` on, the slowest first.
-    pub fn slowest_since(&self, from: Tick, count: usize) -> Vec<Slowest> {
+    pub(super) fn slowest_since(&self, from: Tick, count: usize) -> Vec<Slowest> {
         let mut slowest: Vec<Slowest> =
             self.recent_since(from).filter_map(|(_, sum)| sum.slowest).collect();
         slowest.sort_unstable_by(|one, two| two.cmp(one));
@@ -342,17 +335,12 @@ impl Node {
     }
 
     /// Calls by attributes of the slices from `from` on.
-    pub fn attrs_since(&self, from: Tick) -> Vec<AttrSum> {
+    pub(super) fn attrs_since(&self, from: Tick) -> Vec<AttrSum> {
         let mut total = NodeSum::default();
         for (_, sum) in self.recent_since(from) {
             total.merge(sum);
         }
         total.by_attrs
-    }
-
-    /// The newest slice in which it was met.
-    pub fn last_seen(&self) -> Option<Tick> {
-        self.recent.back().map(|&(tick, _)| tick)
     }
 
     fn recent_since(&self, from: Tick) -> impl Iterator<Item = &(Tick, NodeSum)> {
@@ -363,23 +351,18 @@ impl Node {
     fn follow(&mut self, step: Step, params: &DetectionParams) {
         if step.relearns() {
             self.baseline.clear();
-            self.baseline_requests = 0;
             self.eras.clear();
         }
         while self.recent.front().is_some_and(|&(tick, _)| step.is_past(tick)) {
             let Some((tick, sum)) = self.recent.pop_front() else { break };
             if step.absorbs(tick) {
                 self.baseline.add(&sum.histogram);
-                self.baseline_requests += sum.requests;
-                let (histogram, requests) = slot(&mut self.eras, tick / params.era);
-                histogram.merge(&sum.histogram);
-                *requests += sum.requests;
+                slot(&mut self.eras, tick / params.era).merge(&sum.histogram);
             }
         }
         while self.eras.len() > params.eras {
-            if let Some((_, (histogram, requests))) = self.eras.pop_front() {
+            if let Some((_, histogram)) = self.eras.pop_front() {
                 self.baseline.subtract(&histogram);
-                self.baseline_requests -= requests;
             }
         }
         for fan_out in self.fan_outs.values_mut() {

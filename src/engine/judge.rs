@@ -156,7 +156,12 @@ impl Judge {
         events
     }
 
-    fn judge_slice(&mut self, slice: SliceIndex, now: Timestamp, names: &Interner) -> Option<Event> {
+    fn judge_slice(
+        &mut self,
+        slice: SliceIndex,
+        now: Timestamp,
+        names: &Interner,
+    ) -> Option<Event> {
         self.tick += 1;
         self.history.begin(self.tick, slice, &self.params.detection);
         self.roles.update(&self.history, names);
@@ -309,10 +314,8 @@ impl Judge {
 
     fn attribute(&self, cohort: Cohort, affected: &BTreeSet<Id>, hot: &Hot) -> Attribution {
         let scene = self.scene();
-        let params = DetectionParams {
-            min_evidence: scene.params.min_evidence_of_claim,
-            ..*scene.params
-        };
+        let params =
+            DetectionParams { min_evidence: scene.params.min_evidence_of_claim, ..*scene.params };
         let believed = self.hot(|entry| affected.contains(&entry), params).nodes;
         attribute(&scene, cohort, affected, hot, &believed)
     }
@@ -380,8 +383,7 @@ impl Judge {
 
     /// Nanoseconds that hot things cost above expectation.
     fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> f64 {
-        let attribution =
-            attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
+        let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
         let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
         let slower: f64 = nodes.map(|(_, part)| (part.per_call + part.new) as f64).sum();
         use super::verdict::Reason::{CallCount, NewOperation};

@@ -17,7 +17,7 @@ use crate::model::{Interner, KeyId, Nanos, Timestamp};
 
 /// All operations that are published.
 #[derive(Default)]
-pub struct Operations {
+pub(super) struct Operations {
     by_key: BTreeMap<KeyId, State>,
     /// Nodes looked at so far; new ones are sorted in at the next tick.
     nodes_known: usize,
@@ -38,7 +38,7 @@ struct State {
 impl Operations {
     /// Counts what was filed since the last tick and reads off what is normal now. `until` is the end
     /// of the slice just judged.
-    pub fn update(
+    pub(super) fn update(
         &mut self,
         history: &mut History,
         now: Tick,
@@ -62,10 +62,17 @@ impl Operations {
     }
 
     /// Everything published, by name.
-    pub fn list(&self, roles: &Roles, names: &Interner, until: Timestamp, expire: Nanos) -> Vec<Operation> {
-        let live = self.by_key.iter().filter(|(_, state)| {
-            state.spans > 0 && until.since(state.seen) < expire
-        });
+    pub(super) fn list(
+        &self,
+        roles: &Roles,
+        names: &Interner,
+        until: Timestamp,
+        expire: Nanos,
+    ) -> Vec<Operation> {
+        let live = self
+            .by_key
+            .iter()
+            .filter(|(_, state)| state.spans > 0 && until.since(state.seen) < expire);
         let mut list: Vec<Operation> = live
             .filter_map(|(&key, state)| {
                 let key = roles.key(NodeKey::Own(key))?;
@@ -101,11 +108,11 @@ impl State {
             let Some(limit) = self.limit else { continue };
             let above = fresh.iter().filter(|&(bucket, _)| bucket > limit);
             self.flagged += above.map(|(_, count)| u64::from(count)).sum::<u64>();
-            if let Some(Slowest { self_time, trace }) = slowest {
-                if bucket_of(self_time) > limit {
-                    let seconds = self_time.as_secs_f64();
-                    self.exemplar = Some(Exemplar { trace, seconds, at: until });
-                }
+            if let Some(Slowest { self_time, trace }) = slowest
+                && bucket_of(self_time) > limit
+            {
+                let seconds = self_time.as_secs_f64();
+                self.exemplar = Some(Exemplar { trace, seconds, at: until });
             }
         }
     }

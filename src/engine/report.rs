@@ -10,7 +10,7 @@ use super::verdict::{EntryImpact, Reason, Suspect, SuspectKind, Where};
 use crate::model::{Interner, SpanKind, Sym};
 
 /// The suspects of an attribution, ranked; ties go by name.
-pub fn suspects(
+pub(super) fn suspects(
     scene: &Scene<'_>,
     names: &Interner,
     attribution: &Attribution,
@@ -28,9 +28,7 @@ pub fn suspects(
         .collect();
     list.sort_by(|one, two| {
         let names = |suspect: &Suspect| (Arc::clone(&suspect.service), suspect.kind);
-        two.excess_seconds
-            .total_cmp(&one.excess_seconds)
-            .then_with(|| names(one).cmp(&names(two)))
+        two.excess_seconds.total_cmp(&one.excess_seconds).then_with(|| names(one).cmp(&names(two)))
     });
     for (index, suspect) in list.iter_mut().enumerate() {
         suspect.rank = index + 1;
@@ -83,7 +81,11 @@ impl Scene<'_> {
 }
 
 /// The entries that got slower, by excess.
-pub fn entries(scene: &Scene<'_>, names: &Interner, attribution: &Attribution) -> Vec<EntryImpact> {
+pub(super) fn entries(
+    scene: &Scene<'_>,
+    names: &Interner,
+    attribution: &Attribution,
+) -> Vec<EntryImpact> {
     let mut list: Vec<EntryImpact> = attribution
         .parts
         .entries
@@ -106,9 +108,7 @@ pub fn entries(scene: &Scene<'_>, names: &Interner, attribution: &Attribution) -
         let names = |entry: &EntryImpact| {
             (Arc::clone(&entry.service), Arc::clone(&entry.operation), entry.span_kind)
         };
-        two.excess_seconds
-            .total_cmp(&one.excess_seconds)
-            .then_with(|| names(one).cmp(&names(two)))
+        two.excess_seconds.total_cmp(&one.excess_seconds).then_with(|| names(one).cmp(&names(two)))
     });
     list
 }

@@ -15,7 +15,7 @@ use crate::model::{Interner, Key, KeyId, Sym};
 
 /// Whose time it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub(super) enum Role {
     /// The service's own.
     Own(Sym),
     /// A callee's that sends no spans.
@@ -30,7 +30,7 @@ pub enum Role {
 
 /// One direction of the calls from one service to another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Gap {
+pub(super) struct Gap {
     /// Who calls.
     pub caller: Sym,
     /// Who is called.
@@ -41,7 +41,7 @@ pub struct Gap {
 
 /// The way there or the way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Direction {
+pub(super) enum Direction {
     /// Before the callee's span starts.
     Request,
     /// After it ended.
@@ -50,7 +50,7 @@ pub enum Direction {
 
 /// Somebody who can be suspected: a service, a dependency, or the callee of a suspected link.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Party {
+pub(super) struct Party {
     /// What sort.
     pub kind: SuspectKind,
     /// Its name.
@@ -59,14 +59,14 @@ pub struct Party {
 
 impl Party {
     /// An instrumented service.
-    pub fn service(name: Sym) -> Party {
+    pub(super) fn service(name: Sym) -> Party {
         Party { kind: SuspectKind::Service, name }
     }
 }
 
 /// The roles of all nodes at one tick, and the names behind their numbers.
 #[derive(Default)]
-pub struct Roles {
+pub(super) struct Roles {
     roles: Vec<Role>,
     keys: HashMap<KeyId, Key, RandomState>,
     /// Services that send spans, in lower case.
@@ -78,7 +78,7 @@ pub struct Roles {
 
 impl Roles {
     /// Brings the roles up to what the history now knows.
-    pub fn update(&mut self, history: &History, names: &Interner) {
+    pub(super) fn update(&mut self, history: &History, names: &Interner) {
         for node in history.nodes() {
             let service = match key_of(node.key) {
                 Some(id) => self.keys.entry(id).or_insert_with(|| names.resolve(id)).service,
@@ -107,17 +107,17 @@ impl Roles {
     }
 
     /// The role of a node.
-    pub fn of(&self, node: Id) -> Role {
+    pub(super) fn of(&self, node: Id) -> Role {
         self.roles.get(node as usize).copied().unwrap_or(Role::Unknown)
     }
 
     /// The operation of a node.
-    pub fn key(&self, node: NodeKey) -> Option<Key> {
+    pub(super) fn key(&self, node: NodeKey) -> Option<Key> {
         self.keys.get(&key_of(node)?).copied()
     }
 
     /// Who the time of a group is put on, if anybody.
-    pub fn party_of_group(&self, group: GroupKey) -> Option<Party> {
+    pub(super) fn party_of_group(&self, group: GroupKey) -> Option<Party> {
         match group {
             GroupKey::Service(service) => Some(Party::service(service)),
             GroupKey::Peer(peer) if !self.is_instrumented(peer) => {

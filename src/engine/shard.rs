@@ -98,8 +98,7 @@ impl Shard {
 
     fn analyze(&mut self, closed: ClosedTrace, names: &Interner) {
         let ClosedTrace { trace, spans, reason } = closed;
-        let duplicates =
-            self.analyzer.analyze(trace, &spans, names, &mut self.slices, self.slice);
+        let duplicates = self.analyzer.analyze(trace, &spans, names, &mut self.slices, self.slice);
         self.account.close_trace(reason);
         self.account.drop_spans(DropReason::Duplicate, duplicates as u64);
         self.account.analyzed += (spans.len() - duplicates) as u64;

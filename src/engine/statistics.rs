@@ -3,7 +3,7 @@
 /// Evidence, in nats, that the share of slow calls is higher recently than in the baseline:
 /// the log-likelihood ratio (half of the G statistic) of two binomials against one. `slow` of `all`
 /// each; zero unless the share rose and at least `min_slow` recent calls are slow.
-pub fn share_rose(recent: Share, baseline: Share, min_slow: f64) -> f64 {
+pub(super) fn share_rose(recent: Share, baseline: Share, min_slow: f64) -> f64 {
     let (rate, before) = (recent.rate(), baseline.rate());
     if recent.slow < min_slow || rate <= before {
         return 0.0;
@@ -14,7 +14,7 @@ pub fn share_rose(recent: Share, baseline: Share, min_slow: f64) -> f64 {
 
 /// So many slow ones of so many.
 #[derive(Clone, Copy, Debug)]
-pub struct Share {
+pub(super) struct Share {
     /// The slow ones.
     pub slow: f64,
     /// All of them.
@@ -37,7 +37,7 @@ impl Share {
 
 /// A sample by its size, mean and variance.
 #[derive(Clone, Copy, Debug)]
-pub struct Moments {
+pub(super) struct Moments {
     /// How many values.
     pub count: f64,
     /// Their mean.
@@ -48,7 +48,12 @@ pub struct Moments {
 
 /// By how many standard errors the mean rose, the variance pooled with a prior of `prior_weight`
 /// values of variance `prior_variance`, because few values say little about it.
-pub fn mean_rose(recent: Moments, baseline: Moments, prior_weight: f64, prior_variance: f64) -> f64 {
+pub(super) fn mean_rose(
+    recent: Moments,
+    baseline: Moments,
+    prior_weight: f64,
+    prior_variance: f64,
+) -> f64 {
     if recent.count == 0.0 || baseline.count == 0.0 {
         return 0.0;
     }

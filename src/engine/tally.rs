@@ -14,7 +14,7 @@ use crate::model::{Interner, Key, Nanos, SpanKind, Sym, Timestamp};
 
 /// The counters so far.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     suspects: BTreeMap<(Party, Sym, SpanKind, Reason), Counter>,
     entries: BTreeMap<(Sym, Sym, SpanKind), Counter>,
 }
@@ -28,7 +28,7 @@ struct Counter {
 
 impl Tally {
     /// Adds a cohort that ended at `at`.
-    pub fn add(&mut self, scene: &Scene<'_>, cohort: &Attribution, at: Timestamp) {
+    pub(super) fn add(&mut self, scene: &Scene<'_>, cohort: &Attribution, at: Timestamp) {
         let total = cohort.parts.total as f64;
         if total <= 0.0 {
             return;
@@ -60,7 +60,12 @@ impl Tally {
     }
 
     /// Counters by suspect, by name; those idle for `expire` are left out.
-    pub fn suspects(&self, names: &Interner, now: Timestamp, expire: Nanos) -> Vec<ExcessRow> {
+    pub(super) fn suspects(
+        &self,
+        names: &Interner,
+        now: Timestamp,
+        expire: Nanos,
+    ) -> Vec<ExcessRow> {
         let live = self.suspects.iter().filter(|(_, counter)| now.since(counter.at) < expire);
         let mut rows: Vec<ExcessRow> = live
             .map(|(&(party, name, span_kind, reason), counter)| ExcessRow {
@@ -83,7 +88,12 @@ impl Tally {
     }
 
     /// Counters by entry, by name; those idle for `expire` are left out.
-    pub fn entries(&self, names: &Interner, now: Timestamp, expire: Nanos) -> Vec<EntryExcessRow> {
+    pub(super) fn entries(
+        &self,
+        names: &Interner,
+        now: Timestamp,
+        expire: Nanos,
+    ) -> Vec<EntryExcessRow> {
         let live = self.entries.iter().filter(|(_, counter)| now.since(counter.at) < expire);
         let mut rows: Vec<EntryExcessRow> = live
             .map(|(&(service, operation, span_kind), counter)| EntryExcessRow {
@@ -94,9 +104,8 @@ impl Tally {
             })
             .collect();
         rows.sort_by(|one, two| {
-            let order = |row: &EntryExcessRow| {
-                (row.service.clone(), row.operation.clone(), row.span_kind)
-            };
+            let order =
+                |row: &EntryExcessRow| (row.service.clone(), row.operation.clone(), row.span_kind);
             order(one).cmp(&order(two))
         });
         rows

@@ -162,13 +162,18 @@ impl Tree {
         let Scratch { kept, links, order, placed, .. } = &mut self.scratch;
         order.clear();
         order.extend((0..kept.len()).filter(|&at| kept[at].parent.is_none()));
-        order.sort_unstable_by_key(|&at| (kept[at].span.start, kept[at].span.id, kept[at].key.kind));
+        order
+            .sort_unstable_by_key(|&at| (kept[at].span.start, kept[at].span.id, kept[at].key.kind));
         let mut next = 0;
         while next < order.len() {
             order.extend_from_slice(links.of(order[next]));
             next += 1;
         }
-        debug_assert_eq!(order.len(), kept.len(), "every span hangs from a root once cycles are cut");
+        debug_assert_eq!(
+            order.len(),
+            kept.len(),
+            "every span hangs from a root once cycles are cut"
+        );
         placed.clear();
         placed.resize(kept.len(), None);
         self.spans.clear();
@@ -206,10 +211,11 @@ impl Tree {
             if !entry {
                 continue;
             }
-            if let Some(parent) = parent {
-                if is_client_root(&self.spans[parent]) && key.kind == SpanKind::Server {
-                    self.spans[parent].entry = false;
-                }
+            if let Some(parent) = parent
+                && is_client_root(&self.spans[parent])
+                && key.kind == SpanKind::Server
+            {
+                self.spans[parent].entry = false;
             }
             self.spans[index].parent = None;
         }
@@ -306,7 +312,8 @@ fn shared_client(kept: &[Candidate], at: usize) -> Option<usize> {
     }
     let is_twin = |other: usize| {
         let other_half = kept.get(other)?;
-        let twin = other_half.span.id == kept[at].span.id && other_half.key.kind == SpanKind::Client;
+        let twin =
+            other_half.span.id == kept[at].span.id && other_half.key.kind == SpanKind::Client;
         twin.then_some(other)
     };
     at.checked_sub(1).and_then(is_twin).or_else(|| is_twin(at + 1))
@@ -322,8 +329,8 @@ fn parent_named(kept: &[Candidate], id: SpanId, service: Sym) -> Option<usize> {
         _ => {
             let client = from + usize::from(kept[from].key.kind != SpanKind::Client);
             let server = from + usize::from(client == from);
-            let of_client = kept[client].key.service == service
-                && kept[server].key.service != service;
+            let of_client =
+                kept[client].key.service == service && kept[server].key.service != service;
             Some(if of_client { client } else { server })
         }
     }
@@ -367,9 +374,7 @@ fn shift_into(parent: &Span, child: &Span) -> i64 {
     }
     match early.max(over) {
         Nanos::ZERO => 0,
-        out if out > NUDGE => {
-            distance(child.start, parent.start + Nanos((room - need).0 / 2))
-        }
+        out if out > NUDGE => distance(child.start, parent.start + Nanos((room - need).0 / 2)),
         _ if early > Nanos::ZERO => distance(child.start, parent.start),
         _ => distance(child.end, parent.end),
     }

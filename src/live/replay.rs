@@ -38,7 +38,8 @@ impl Replay {
         self.ends.clear();
         self.ends.extend(records.iter().map(|record| record.span.end));
         self.ends.sort_unstable();
-        let Some(&nearly_last) = self.ends.get((self.ends.len().saturating_sub(1)) * 99 / 100) else {
+        let Some(&nearly_last) = self.ends.get((self.ends.len().saturating_sub(1)) * 99 / 100)
+        else {
             return Vec::new();
         };
         let sane = self.ends.partition_point(|&end| end <= nearly_last + MAX_AHEAD);

@@ -1,66 +1,165 @@
-use std::io::Read;
-use std::sync::Arc;
-use laghound::engine::EngineParams;
-use laghound::live::replay::Replay;
-use laghound::model::*;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest as Req;
+//! The real incidents of a folder, replayed and held against their labels: a table in Markdown.
+//!
+//! `cargo run --profile fast --example accuracy -- FOLDER`, where FOLDER holds recordings and a
+//! `labels.json` (`{"file": {"fault_start": seconds, "fault_end": seconds, "root_cause": "service"}}`).
+//! Every recording is read and judged as `laghound replay` does it, with the default settings. Times
+//! are event time. This file measures; it sets no threshold. Recordings whose normal stretch is too
+//! short to learn from are left to `compare`.
 
-fn load(path: &std::path::Path, names: &Interner) -> Vec<Vec<SpanRecord>> {
-    let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
-    let mut cache = InternCache::default();
-    let mut out = Vec::new();
-    for line in text.lines() {
-        let req: Req = serde_json::from_str(line).unwrap();
-        let mut batch = Vec::new();
-        for rs in &req.resource_spans {
-            let svc = rs.resource.as_ref().unwrap().attributes.iter().find(|a| a.key == "service.name").map(|a| match a.value.as_ref().unwrap().value.as_ref().unwrap() {
-                opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(s) => s.clone(), _ => panic!() }).unwrap();
-            let r = cache.resource(names, svc.as_bytes(), AttrSetId::EMPTY);
-            for ss in &rs.scope_spans { for s in &ss.spans {
-                let kind = SpanKind::from_number(s.kind as u64);
-                let key = cache.key(names, r, s.name.as_bytes(), kind);
-                batch.push(SpanParts { trace_id: &s.trace_id, span_id: &s.span_id, parent_span_id: &s.parent_span_id, start: s.start_time_unix_nano, end: s.end_time_unix_nano, key, peer: None, attrs: AttrSetId::EMPTY, failed: false }.check().unwrap());
-            } }
-        }
-        out.push(batch);
-    }
-    out
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use laghound::engine::EngineParams;
+use laghound::engine::verdict::Event;
+use laghound::live::replay::Replay;
+use laghound::model::{InternLimits, Interner};
+use laghound::otlp::file::{ReadLimits, Reader};
+use laghound::otlp::{AttributeRules, Interest};
+use serde::Deserialize;
+
+/// What is known of a recording.
+#[derive(Deserialize)]
+struct Label {
+    fault_start: f64,
+    fault_end: f64,
+    root_cause: String,
+    fault_type: String,
+    #[serde(default)]
+    baseline_seconds: f64,
 }
 
-fn main() {
-    let dir = std::path::PathBuf::from(std::env::args().nth(1).unwrap_or("../shared/data/rca".into()));
-    let labels: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(dir.join("labels.json")).unwrap()).unwrap();
-    let mut files: Vec<_> = labels.as_object().unwrap().keys().cloned().collect();
-    files.sort();
-    let filter = std::env::args().nth(2).unwrap_or_default();
-    for file in files.iter().filter(|f| !f.starts_with("siq") && f.contains(&filter)) {
-        let l = &labels[file];
-        let (fs, fe) = (l["fault_start"].as_f64().unwrap(), l["fault_end"].as_f64().unwrap());
-        let cause = l["root_cause"].as_str().unwrap();
-        let names = Arc::new(Interner::new(InternLimits::default()));
-        let data = load(&dir.join(file), &names);
-        let mut replay = Replay::new(EngineParams::default(), names, 1);
-        let mut events = Vec::new();
-        for m in &data { events.extend(replay.message(m)); }
-        events.extend(replay.finish());
-        let acc = replay.account();
-        assert!(acc.balances());
-        let mut first = None;
-        let mut falses = 0;
-        for e in &events {
-            if let laghound::engine::verdict::Event::Opened(i) = e {
-                let at = i.detected.as_secs_f64();
-                if at < fs { falses += 1; }
-                if i.end.is_none() { let n: f64 = i.entries.iter().map(|e| e.excess_seconds).sum::<f64>(); let b: f64 = i.entries.iter().map(|e| e.excess_seconds * e.baseline_seconds/(e.recent_seconds-e.baseline_seconds)).sum(); println!("  open at {:.0}: ratio {:.3} excess {:.2} cohort {:.0}s top {} {:.2} un {:.2}", at-fs, n/b, i.excess_seconds, at-i.start.as_secs_f64(), i.suspects[0].service, i.suspects[0].score, i.unexplained_share); }
-                if i.end.is_none() && at >= fs && first.is_none() { first = Some((at - fs, i.suspects[0].service.to_string())); }
+/// Shorter normal stretches cannot be learned from in time: the first verdict takes a minute.
+const MIN_BASELINE_SECONDS: f64 = 120.0;
+
+/// What came of a recording.
+struct Outcome {
+    /// Seconds from the fault's start to the first verdict in it, and whom it named.
+    first: Option<(f64, String)>,
+    /// Who was first when the fault ended.
+    last: Option<String>,
+    /// Incidents opened before the fault.
+    false_alarms: usize,
+}
+
+fn main() -> ExitCode {
+    let folder =
+        std::env::args_os().nth(1).map_or_else(|| "../shared/data/rca".into(), PathBuf::from);
+    match run(&folder) {
+        Ok(table) => {
+            print!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {}: {error}", folder.display());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(folder: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    let labels = std::fs::read_to_string(folder.join("labels.json"))?;
+    let labels: BTreeMap<String, Label> = serde_json::from_str(&labels)?;
+    let mut table = Table::default();
+    for (file, label) in &labels {
+        if label.baseline_seconds >= MIN_BASELINE_SECONDS {
+            table.add(file, label, &replay(&folder.join(file), label)?);
+        }
+    }
+    Ok(table.finish())
+}
+
+fn replay(file: &Path, label: &Label) -> Result<Outcome, Box<dyn std::error::Error>> {
+    let names = Arc::new(Interner::new(InternLimits::default()));
+    let rules = Arc::new(AttributeRules::new(&Interest::default(), &names));
+    let reader = Reader::open(file, Arc::clone(&names), rules, ReadLimits::default())?;
+    let mut replay = Replay::new(EngineParams::default(), names, 1);
+    let mut outcome = Outcome { first: None, last: None, false_alarms: 0 };
+    for message in reader {
+        let events = replay.message(&message?.batch.spans);
+        let now = replay.range().map_or(0.0, |(_, to)| to.as_secs_f64());
+        outcome.note(&events, label, now, &replay);
+    }
+    let events = replay.finish();
+    outcome.note(&events, label, label.fault_start, &replay);
+    if !replay.account().balances() {
+        return Err(format!("{}: spans are missing from the account", file.display()).into());
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn note(&mut self, events: &[Event], label: &Label, now: f64, replay: &Replay) {
+        for event in events {
+            let Event::Opened(incident) = event else { continue };
+            let delay = incident.detected.as_secs_f64() - label.fault_start;
+            if delay < 0.0 {
+                self.false_alarms += 1;
+            } else if self.first.is_none() {
+                let named = incident.suspects.first().map(|suspect| suspect.service.to_string());
+                self.first = Some((delay, named.unwrap_or_default()));
             }
         }
-        println!("{file} cause={cause} falses={falses} first={first:?} dropped={:?}", acc.dropped);
-        for i in replay.incidents() {
-            let s: Vec<_> = i.suspects.iter().take(3).map(|s| format!("{}/{} {:.2} {} {} {}", s.service, s.operation, s.score, s.kind.as_str(), s.reason.as_str(), s.pattern.as_str())).collect();
-            println!("   [{:.0} det {:.0} end {:.0}] ex={:.1} un={:.2} {}", i.start.as_secs_f64()-fs, i.detected.as_secs_f64()-fs, i.end.map_or(f64::NAN, |e| e.as_secs_f64()-fs), i.excess_seconds, i.unexplained_share, s.join(" | "));
+        if (label.fault_start..=label.fault_end + 30.0).contains(&now) {
+            let open = replay.incidents().into_iter().find(|incident| incident.end.is_none());
+            let named =
+                open.and_then(|incident| Some(incident.suspects.first()?.service.to_string()));
+            self.last = named.or(self.last.take());
         }
-        let _ = fe;
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    rows: String,
+    files: usize,
+    first_right: usize,
+    last_right: usize,
+    false_alarms: usize,
+    delays: Vec<f64>,
+}
+
+impl Table {
+    fn add(&mut self, file: &str, label: &Label, outcome: &Outcome) {
+        let is_right = |named: &str| named == label.root_cause;
+        let verdict = |named: &str| {
+            if is_right(named) { "yes".to_owned() } else { format!("no: {named}") }
+        };
+        let (delay, first) = match &outcome.first {
+            Some((delay, named)) => (format!("{delay:.0} s"), verdict(named)),
+            None => ("-".to_owned(), "not detected".to_owned()),
+        };
+        let last = outcome.last.as_deref().map_or("-".to_owned(), verdict);
+        let name = file.split('.').next().unwrap_or(file);
+        let Label { fault_type, root_cause, .. } = label;
+        let alarms = outcome.false_alarms;
+        self.rows += &format!(
+            "| {name} | {fault_type} of {root_cause} | {delay} | {first} | {last} | {alarms} |\n"
+        );
+        self.files += 1;
+        self.false_alarms += alarms;
+        self.delays.extend(outcome.first.as_ref().map(|(delay, _)| *delay));
+        let first = outcome.first.as_ref().map(|(_, named)| named.as_str());
+        self.first_right += usize::from(first.is_some_and(is_right));
+        self.last_right += usize::from(outcome.last.as_deref().is_some_and(is_right));
+    }
+
+    fn finish(mut self) -> String {
+        self.delays.sort_by(f64::total_cmp);
+        let median = self.delays.get(self.delays.len() / 2).copied().unwrap_or(f64::NAN);
+        let longest = self.delays.last().copied().unwrap_or(f64::NAN);
+        format!(
+            "| recording | fault | delay | first named right | right at the end | false alarms before |\n\
+             |---|---|---|---|---|---|\n{}\n\
+             {} faults: {} detected, {} right when first published, {} right at the end; \
+             delay {median:.0} s (median), {longest:.0} s (longest); {} false alarms before the fault.\n",
+            self.rows,
+            self.files,
+            self.delays.len(),
+            self.first_right,
+            self.last_right,
+            self.false_alarms,
+        )
     }
 }
