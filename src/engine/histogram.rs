@@ -115,7 +115,8 @@ impl Sparse {
 /// A whole distribution, for reading quantiles off: counts by bucket.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dense {
-    counts: Box<[u64; BUCKETS]>,
+    /// Half an hour of 2 million calls a second fits; beyond it a bucket stands still.
+    counts: Box<[u32; BUCKETS]>,
     total: u64,
 }
 
@@ -136,8 +137,10 @@ impl Dense {
     /// Adds a slice.
     pub fn add(&mut self, slice: &Sparse) {
         for (bucket, count) in slice.iter() {
-            self.counts[usize::from(bucket)] += u64::from(count);
-            self.total += u64::from(count);
+            let slot = &mut self.counts[usize::from(bucket)];
+            let added = count.min(u32::MAX - *slot);
+            *slot += added;
+            self.total += u64::from(added);
         }
     }
 
@@ -145,19 +148,20 @@ impl Dense {
     pub fn subtract(&mut self, slice: &Sparse) {
         for (bucket, count) in slice.iter() {
             let slot = &mut self.counts[usize::from(bucket)];
-            let taken = u64::from(count).min(*slot);
-            debug_assert_eq!(taken, u64::from(count), "only what was added can be taken out");
+            let taken = count.min(*slot);
+            debug_assert_eq!(taken, count, "only what was added can be taken out");
             *slot -= taken;
-            self.total -= taken;
+            self.total -= u64::from(taken);
         }
     }
 
     /// Adds all of another.
     pub fn add_all(&mut self, other: &Dense) {
-        for (slot, count) in self.counts.iter_mut().zip(other.counts.iter()) {
-            *slot += count;
+        for (slot, &count) in self.counts.iter_mut().zip(other.counts.iter()) {
+            let added = count.min(u32::MAX - *slot);
+            *slot += added;
+            self.total += u64::from(added);
         }
-        self.total += other.total;
     }
 
     /// Empties it, keeping its memory.
@@ -184,7 +188,7 @@ impl Dense {
         let mut next = 0;
         let mut below = 0.0;
         for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            let count = count as f64;
+            let count = f64::from(count);
             while next < N && below + count >= qs[next] * self.total as f64 {
                 let inside = (qs[next] * self.total as f64 - below) / count;
                 values[next] = within(bucket, inside);
@@ -204,7 +208,7 @@ impl Dense {
                 break;
             }
             let share = if low >= cut { 1.0 } else { (high - cut) / (high - low) };
-            above += count as f64 * share;
+            above += f64::from(count) * share;
         }
         above
     }
@@ -212,7 +216,7 @@ impl Dense {
     /// Mean in nanoseconds, values taken at the middle of their bucket.
     pub fn mean(&self) -> f64 {
         let filled = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-        let sum: f64 = filled.map(|(bucket, &count)| within(bucket, 0.5) * count as f64).sum();
+        let sum: f64 = filled.map(|(bucket, &count)| within(bucket, 0.5) * f64::from(count)).sum();
         if self.total == 0 { 0.0 } else { sum / self.total as f64 }
     }
 
@@ -224,8 +228,8 @@ impl Dense {
         let (mut sum, mut squares) = (0.0, 0.0);
         for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
             let log = (within(bucket, 0.5) + offset).ln();
-            sum += log * count as f64;
-            squares += log * log * count as f64;
+            sum += log * f64::from(count);
+            squares += log * log * f64::from(count);
         }
         let n = self.total as f64;
         let mean = sum / n;
