@@ -31,6 +31,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 bad usag
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Receive traces, publish suspects: the sidecar.
+    Serve(ServeArgs),
     /// Find slowdowns in recorded traces.
     Replay(ReplayArgs),
     /// Check a configuration file.

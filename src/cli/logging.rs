@@ -13,7 +13,9 @@ pub fn init(log: &Log) {
     let _ = match log.format {
         LogFormat::Text => {
             let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
-            registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init()
+            registry
+                .with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+                .try_init()
         }
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_target(false);

@@ -28,8 +28,10 @@ pub use settings::{
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
+use crate::live::server;
 use crate::model::InternLimits;
 use crate::otlp::Interest;
+use crate::otlp::receive::Limits;
 
 impl Config {
     /// Everything the engine goes by.
@@ -39,6 +41,26 @@ impl Config {
             detection: self.detection_params(),
             expire_after: self.publish.series_expiration,
             ..EngineParams::default()
+        }
+    }
+
+    /// Everything the server goes by.
+    pub fn server_settings(&self) -> server::Settings {
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        server::Settings {
+            grpc: self.receiver.grpc_endpoint.to_string(),
+            http: self.receiver.http_endpoint.to_string(),
+            admin: self.admin.endpoint.to_string(),
+            request: Limits {
+                bytes: bytes(self.receiver.max_request_size),
+                spans: self.receiver.max_spans_per_request,
+            },
+            max_in_flight: self.receiver.max_in_flight.as_u64(),
+            threads: self.engine.threads,
+            engine: self.engine_params(),
+            names: self.intern_limits(),
+            interest: self.interest(),
+            max_series: self.publish.max_series,
         }
     }
 

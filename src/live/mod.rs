@@ -3,5 +3,7 @@
 pub mod books;
 pub mod budget;
 pub mod clock;
+pub mod intake;
 pub mod pipeline;
 pub mod replay;
+pub mod server;

@@ -6,11 +6,12 @@
 //! a permit or is refused.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::books::Books;
 use super::budget::Permit;
@@ -48,12 +49,24 @@ struct Shared {
     names: Arc<Interner>,
     books: Arc<Books>,
     board: ArcSwap<Board>,
+    /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
+    ended: AtomicBool,
+}
+
+/// Held by each thread while it runs.
+struct Presence(Arc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The way in, and the board.
 pub struct Pipeline {
     shared: Arc<Shared>,
-    lanes: Vec<Sender<Parcel>>,
+    /// `None` once closed. Read by every request, written once.
+    lanes: ArcSwapOption<Vec<Sender<Parcel>>>,
 }
 
 /// The running threads; ends them in order.
@@ -75,7 +88,7 @@ impl Pipeline {
         books: Arc<Books>,
     ) -> std::io::Result<(Pipeline, Threads)> {
         let board = ArcSwap::from_pointee(Board { learning: true, ..Board::default() });
-        let shared = Arc::new(Shared { clock, names, books, board });
+        let shared = Arc::new(Shared { clock, names, books, board, ended: AtomicBool::new(false) });
         // Two hand-overs per shard may wait; a judge that falls behind further stops the shards, and
         // through their permits the receivers.
         let (to_judge, from_shards) = mpsc::sync_channel(2 * threads);
@@ -101,6 +114,7 @@ impl Pipeline {
         };
         let thread = thread::Builder::new().name("judge".to_owned());
         let judge = thread.spawn(move || judge.run(&from_shards))?;
+        let lanes = ArcSwapOption::from_pointee(lanes);
         Ok((Pipeline { shared, lanes }, Threads { shards, judge }))
     }
 
@@ -112,21 +126,33 @@ impl Pipeline {
     pub fn send(&self, records: Vec<SpanRecord>, permit: Permit) -> Result<(), Stopped> {
         let permit = Arc::new(permit);
         let arrived = self.shared.clock.now();
-        let count = self.lanes.len();
+        let lanes = self.lanes.load();
+        let lanes = lanes.as_deref().ok_or(Stopped)?;
+        let count = lanes.len();
         let parcel = |records| Parcel { records, arrived, _permit: Arc::clone(&permit) };
-        if let [lane] = self.lanes.as_slice() {
+        if let [lane] = lanes.as_slice() {
             return lane.send(parcel(records)).map_err(|_| Stopped);
         }
         let mut dealt: Vec<Vec<SpanRecord>> = vec![Vec::new(); count];
         for record in records {
             dealt[shard_of(record.trace, count)].push(record);
         }
-        for (lane, records) in self.lanes.iter().zip(dealt) {
+        for (lane, records) in lanes.iter().zip(dealt) {
             if !records.is_empty() {
                 lane.send(parcel(records)).map_err(|_| Stopped)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes no more; the threads end once they are done with what they have.
+    pub fn close(&self) {
+        self.lanes.store(None);
+    }
+
+    /// Spans are still being analyzed.
+    pub fn is_running(&self) -> bool {
+        self.lanes.load().is_some() && !self.shared.ended.load(Ordering::Relaxed)
     }
 
     /// The verdicts as of the last slice.
@@ -172,6 +198,7 @@ struct ShardWorker {
 
 impl ShardWorker {
     fn run(mut self, parcels: &Receiver<Parcel>) {
+        let _presence = Presence(Arc::clone(&self.shared));
         let mut next_tick = self.shared.clock.now() + TICK;
         loop {
             let now = self.shared.clock.now();
@@ -215,6 +242,7 @@ struct JudgeWorker {
 
 impl JudgeWorker {
     fn run(mut self, from_shards: &Receiver<HandOver>) {
+        let _presence = Presence(Arc::clone(&self.shared));
         while let Ok(HandOver { shard, at, delta }) = from_shards.recv() {
             self.judge.merge(shard, delta);
             self.reached[shard] = at;
