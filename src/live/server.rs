@@ -121,9 +121,10 @@ impl Server {
         health.set_service_status("", ServingStatus::Serving).await;
         health.set_serving::<TraceService<LiveIntake>>().await;
         let page = Arc::new(MetricsPage::new(exposition::Limits::new(settings.max_series)));
-        let health_routes = Routes::new(health_service.clone()).into_axum_router();
         let source: Arc<dyn Source> = Arc::clone(&status) as Arc<dyn Source>;
-        let admin_routes = grpc_beside(admin::router(source, page), health_routes);
+        // A gRPC call has a path of its own, so both can be served on one port.
+        let admin_routes = admin::router(source, page)
+            .route_service("/grpc.health.v1.Health/{method}", health_service.clone());
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let services =
@@ -245,11 +246,6 @@ async fn bind(
 ) -> Result<TcpListener, StartError> {
     let fail = |source| StartError::Bind { what, key, addr: addr.to_owned(), source };
     TcpListener::bind(addr).await.map_err(fail)
-}
-
-/// gRPC calls have paths of their own, so both can be served on one port.
-fn grpc_beside(web: Router, grpc: Router) -> Router {
-    web.route_service("/grpc.health.v1.Health/{method}", grpc)
 }
 
 async fn serve_grpc(listener: TcpListener, services: Routes, mut stopped: watch::Receiver<bool>) {
