@@ -33,6 +33,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 bad usag
 pub enum Command {
     /// Receive traces, publish suspects: the sidecar.
     Serve(ServeArgs),
+    /// Watch laghound find a fault: nothing to install.
+    Demo(DemoArgs),
     /// Find slowdowns in recorded traces.
     Replay(ReplayArgs),
     /// Check a configuration file.
