@@ -4,4 +4,8 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod live;
 pub mod model;
+pub mod otlp;
+pub mod publish;
+pub mod sim;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use laghound::cli::args::{Command, parse};
-use laghound::cli::{check_config, environment};
+use laghound::cli::{check_config, environment, replay, serve};
 
 fn main() -> ExitCode {
     let cli = match parse(std::env::args_os()) {
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::CheckConfig(args) => check_config::run(args, environment()),
+        Command::Serve(args) => serve::run(&args, environment()),
+        Command::Replay(args) => replay::run(&args, environment()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

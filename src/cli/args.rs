@@ -33,6 +33,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 bad usag
 #[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Serve(ServeArgs),
+    Replay(ReplayArgs),
     CheckConfig(CheckConfigArgs),
 }
 

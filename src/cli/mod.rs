@@ -5,6 +5,9 @@
 
 pub mod args;
 pub mod check_config;
+pub mod logging;
+pub mod replay;
+pub mod serve;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;

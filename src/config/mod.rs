@@ -27,10 +27,68 @@ pub use settings::{
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 
-use crate::engine::params::AssemblyParams;
+use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
+use crate::live::server;
 use crate::model::InternLimits;
+use crate::otlp::Interest;
+use crate::otlp::receive::Limits;
 
 impl Config {
+    /// Everything the engine goes by.
+    pub fn engine_params(&self) -> EngineParams {
+        EngineParams {
+            assembly: self.assembly_params(),
+            detection: self.detection_params(),
+            expire_after: self.publish.series_expiration,
+            ..EngineParams::default()
+        }
+    }
+
+    /// Everything the server goes by.
+    pub fn server_settings(&self) -> server::Settings {
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        server::Settings {
+            grpc: self.receiver.grpc_endpoint.to_string(),
+            http: self.receiver.http_endpoint.to_string(),
+            admin: self.admin.endpoint.to_string(),
+            request: Limits {
+                bytes: bytes(self.receiver.max_request_size),
+                spans: self.receiver.max_spans_per_request,
+            },
+            max_in_flight: self.receiver.max_in_flight.as_u64(),
+            threads: self.engine.threads,
+            engine: self.engine_params(),
+            names: self.intern_limits(),
+            interest: self.interest(),
+            max_series: self.publish.max_series,
+        }
+    }
+
+    /// What is believed. Sensitivity divides the evidence asked for; a standard error is the square
+    /// root of evidence.
+    fn detection_params(&self) -> DetectionParams {
+        let knobs = &self.detection;
+        let default = DetectionParams::default();
+        DetectionParams {
+            min_evidence: default.min_evidence / knobs.sensitivity,
+            min_evidence_of_claim: default.min_evidence_of_claim / knobs.sensitivity,
+            min_standard_errors: default.min_standard_errors / knobs.sensitivity.sqrt(),
+            min_rise: knobs.min_rise.0 as f64,
+            min_rise_ratio: knobs.min_rise_ratio,
+            adopt_after: knobs.adopt_after,
+            ..default
+        }
+    }
+
+    /// Which attributes tell slow calls from others.
+    pub fn interest(&self) -> Interest {
+        Interest {
+            resource: self.where_.resource_attributes.clone(),
+            span: self.where_.span_attributes.clone(),
+            ..Interest::default()
+        }
+    }
+
     /// How traces are put together.
     pub fn assembly_params(&self) -> AssemblyParams {
         let assembly = &self.assembly;
@@ -69,6 +127,8 @@ mod tests {
         let config = Config::default();
         assert_eq!(config.assembly_params(), AssemblyParams::default());
         assert_eq!(config.intern_limits(), InternLimits::default());
+        assert_eq!(config.engine_params(), EngineParams::default());
+        assert_eq!(config.interest(), Interest::default());
     }
 
     #[test]

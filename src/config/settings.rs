@@ -85,7 +85,7 @@ settings! {
     /// What counts as slower.
     detection: DetectionKnobs {
         /// How readily a slowdown is believed. Higher finds smaller things sooner and errs more
-        /// often; 1 is what the accuracy figures were measured with.
+        /// often: 2 asks for half the evidence that 1 does. The accuracy figures are those of 1.
         sensitivity: f64 = "detection.sensitivity", 1.0, in 0.25..=4.0;
         /// Rises below this are never reported, however certain. Nobody is paged for less than a
         /// millisecond.

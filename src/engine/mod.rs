@@ -1,4 +1,36 @@
 //! The domain core: spans in, verdicts out. Pure: no clock, no IO, no threads.
+//!
+//! A span comes into a [`Shard`](shard::Shard), which assembles its trace, builds the
+//! [tree](tree), prices it by self-time and [critical path](critical_path) and adds it to the
+//! [sums](aggregate) of a slice. The [`Judge`](judge::Judge) merges the sums of all shards into a
+//! history, finds what is hot, takes the excess apart and says whose it is: a
+//! [`verdict`]. [`Engine`] is all of it in one thread, for replay and tests.
 
+pub mod account;
+pub mod aggregate;
+mod analyze;
+pub mod assemble;
+mod attribute;
+pub mod critical_path;
+mod decompose;
+mod detect;
+mod gaps;
+pub mod histogram;
+mod history;
+pub mod judge;
+mod operations;
 pub mod params;
+mod report;
+mod roles;
+pub mod rolling;
+pub mod shard;
+mod single;
+mod statistics;
+mod tally;
+#[cfg(test)]
+mod testing;
+pub mod tree;
 pub mod verdict;
+
+pub use params::EngineParams;
+pub use single::{Engine, shard_of};

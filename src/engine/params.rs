@@ -3,6 +3,36 @@
 
 use crate::model::Nanos;
 
+/// Everything the engine goes by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EngineParams {
+    /// How traces are put together.
+    pub assembly: AssemblyParams,
+    /// What is learned, and what is believed.
+    pub detection: DetectionParams,
+    /// Nodes of the call graph that one shard tells apart.
+    pub max_nodes: usize,
+    /// Call paths that one shard tells apart.
+    pub max_paths: usize,
+    /// Closed incidents that are kept.
+    pub max_incidents: usize,
+    /// An operation or a suspect that has been idle for this long is no longer published.
+    pub expire_after: Nanos,
+}
+
+impl Default for EngineParams {
+    fn default() -> EngineParams {
+        EngineParams {
+            assembly: AssemblyParams::default(),
+            detection: DetectionParams::default(),
+            max_nodes: 100_000,
+            max_paths: 200_000,
+            max_incidents: 200,
+            expire_after: Nanos::from_secs(15 * 60),
+        }
+    }
+}
+
 /// How traces are put together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AssemblyParams {
@@ -39,6 +69,122 @@ impl Default for AssemblyParams {
             max_traces: 200_000,
             max_spans_per_trace: 10_000,
             max_spans: 4_000_000,
+        }
+    }
+}
+
+/// What is learned, and what is believed. Windows are counted in slices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DetectionParams {
+    /// Length of a slice of event time: reaction against evidence.
+    pub slice: Nanos,
+    /// A slice is judged this long after its end, so that its traces have closed.
+    pub settle: Nanos,
+    /// The windows tested, each ending with the newest slice; the last also keeps an onset out of
+    /// the baseline.
+    pub windows: [u64; 3],
+    /// Slices that make an era; the baseline forgets by eras.
+    pub era: u64,
+    /// Eras that the baseline holds.
+    pub eras: usize,
+    /// Least slices of baseline before the first verdict.
+    pub min_baseline: u64,
+    /// Slices in a row that must be hot before an incident opens.
+    pub open_after: u32,
+    /// Slices in a row that must be quiet before it closes.
+    pub close_after: u32,
+    /// Slices of a long incident that its suspects are computed from.
+    pub cohort: u64,
+    /// An incident older than this is the new normal.
+    pub adopt_after: Nanos,
+    /// Evidence that a share of slow calls rose, in nats.
+    pub min_evidence: f64,
+    /// Evidence that is enough for a claim once an incident is open, in nats.
+    pub min_evidence_of_claim: f64,
+    /// Evidence that a rare operation's mean rose, in standard errors.
+    pub min_standard_errors: f64,
+    /// What counts as drift: relative and absolute slack on the baseline's quantiles.
+    pub slack_ratio: f64,
+    /// See `slack_ratio`; nanoseconds.
+    pub slack: f64,
+    /// Least rise per call that matters, nanoseconds.
+    pub min_rise: f64,
+    /// Least rise per call that matters, as a share of what a call costs.
+    pub min_rise_ratio: f64,
+    /// Least share of the entries' time that a rise must make up.
+    pub min_share: f64,
+    /// Least rise per call off the critical path and of rare operations, nanoseconds.
+    pub min_rise_off_path: f64,
+    /// The same as a share of what a call costs.
+    pub min_rise_ratio_off_path: f64,
+    /// Least slow calls, recent calls and baseline calls for the share of slow calls.
+    pub min_slow: f64,
+    /// See `min_slow`.
+    pub min_recent: u64,
+    /// See `min_slow`.
+    pub min_learned: u64,
+    /// Least requests in an entry's baseline before anything under it is judged.
+    pub min_learned_requests: u64,
+    /// How far calls of one request are dependent witnesses.
+    pub dependence: f64,
+    /// Growth of the number of child calls that is a fan-out.
+    pub fan_out_growth: f64,
+    /// Evidence for a new operation, in standard deviations of the mean.
+    pub min_new_operation_z: f64,
+    /// Calls worth of the node's own price that an unknown path borrows.
+    pub shrink: f64,
+    /// Prior that a gap belongs to the callee, for want of other edges.
+    pub edge_prior: f64,
+    /// How much milder a witness may be and still count in full.
+    pub comparable: f64,
+    /// Calls on other edges that both ends need before the link itself is named.
+    pub min_witness_calls: f64,
+    /// What those edges may show at most.
+    pub clean_witness: f64,
+    /// Suspects below this share are not reported.
+    pub min_score: f64,
+}
+
+impl Default for DetectionParams {
+    /// The values of the algorithm's sensitivity study: no parameter but the two evidence
+    /// thresholds moves the result by more than one fault in nineteen between half and one and a
+    /// half times its value.
+    fn default() -> DetectionParams {
+        const MS: f64 = 1e6;
+        DetectionParams {
+            slice: Nanos::from_secs(5),
+            settle: Nanos::from_secs(6),
+            windows: [3, 12, 18],
+            era: 60,
+            eras: 6,
+            min_baseline: 6,
+            open_after: 2,
+            close_after: 6,
+            cohort: 60,
+            adopt_after: Nanos::from_secs(6 * 3600),
+            min_evidence: 20.0,
+            min_evidence_of_claim: 8.0,
+            min_standard_errors: 8.0,
+            slack_ratio: 0.25,
+            slack: 0.5 * MS,
+            min_rise: MS,
+            min_rise_ratio: 0.15,
+            min_share: 0.02,
+            min_rise_off_path: 5.0 * MS,
+            min_rise_ratio_off_path: 1.0,
+            min_slow: 5.0,
+            min_recent: 8,
+            min_learned: 40,
+            min_learned_requests: 5,
+            dependence: 0.5,
+            fan_out_growth: 1.3,
+            min_new_operation_z: 6.0,
+            shrink: 5.0,
+            edge_prior: 0.35,
+            comparable: 3.0,
+            min_witness_calls: 10.0,
+            clean_witness: 0.2,
+            min_score: 0.02,
         }
     }
 }

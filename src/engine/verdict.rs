@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{SpanKind, Timestamp, TraceId};
+use crate::model::{OVERFLOW, SpanKind, Timestamp, TraceId};
 
 /// What sort of thing is suspected.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -212,6 +212,13 @@ pub struct Operation {
     pub threshold: Option<f64>,
     /// The latest flagged span.
     pub exemplar: Option<Exemplar>,
+}
+
+impl Operation {
+    /// It stands for operations beyond the limits of names.
+    pub fn is_overflow(&self) -> bool {
+        &*self.name == OVERFLOW || &*self.service == OVERFLOW
+    }
 }
 
 /// A counter of seconds put on a suspect: `laghound_excess_seconds_total`.

@@ -150,10 +150,10 @@ impl Interner {
         if service == OVERFLOW_SYM {
             return self.unbounded_key(overflow);
         }
-        if let Some(name) = self.known_symbol(name) {
-            if let Some(id) = self.keys.ids.get(&Key { service, name, kind }) {
-                return KeyId(*id);
-            }
+        if let Some(name) = self.known_symbol(name)
+            && let Some(id) = self.keys.ids.get(&Key { service, name, kind })
+        {
+            return KeyId(*id);
         }
         let room = {
             let mut count = self.services.entry(service).or_insert(0);

@@ -70,7 +70,7 @@ impl SpanKind {
     }
 
     /// OTLP's name, as the Collector's span metrics write it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             SpanKind::Unspecified => "SPAN_KIND_UNSPECIFIED",
             SpanKind::Internal => "SPAN_KIND_INTERNAL",

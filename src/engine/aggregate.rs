@@ -1,0 +1,219 @@
+//! What a shard hands to the judge: sums, counts and histograms per slice, mergeable by addition.
+//!
+//! A shard numbers nodes and paths as it meets them; the definitions travel once, ahead of the first
+//! figure that uses them, and the judge translates. So nothing is shared and nothing is locked.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+
+use super::histogram::{Bucket, Sparse};
+use crate::model::{AttrSetId, KeyId, Nanos, Sym, TraceId};
+
+/// What a piece of critical path belongs to. Structure only: whether a leaf is a dependency or a
+/// call whose far side was lost depends on what else has been seen, and the judge decides it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NodeKey {
+    /// A span's own work.
+    Own(KeyId),
+    /// A CLIENT (or PRODUCER) span with no child, and what it says it called.
+    Leaf(KeyId, Option<Sym>),
+    /// A CLIENT span with a child in another service. Has no time of its own.
+    Edge(KeyId, Sym),
+    /// The time of an edge before the callee's span starts.
+    Request(KeyId, Sym),
+    /// The rest of an edge's self-time.
+    Response(KeyId, Sym),
+    /// Whatever is beyond the limits.
+    Overflow,
+}
+
+/// The party that a node's time is counted for, as far as structure tells.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum GroupKey {
+    /// An instrumented service.
+    Service(Sym),
+    /// A named callee that sent no span.
+    Peer(Sym),
+    /// An unnamed callee of a service.
+    Unnamed(Sym),
+    /// Requests from one service to another.
+    Request(Sym, Sym),
+    /// Responses to one service from another.
+    Response(Sym, Sym),
+    /// Beyond the limits.
+    Overflow,
+}
+
+/// Number of a node, a path or an entry: the shard's own until the judge has translated it.
+pub type Id = u32;
+
+/// Event time in units of the slice length.
+pub type SliceIndex = u64;
+
+/// Sums over the requests of an entry.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct EntrySum {
+    /// Requests.
+    pub requests: u64,
+    /// Sum of their durations, nanoseconds.
+    pub duration: u64,
+}
+
+/// Sums over the calls on a path.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct PathSum {
+    /// Calls.
+    pub calls: u64,
+    /// Sum of critical time, nanoseconds.
+    pub critical: u64,
+}
+
+/// Sum and sum of squares, over requests, of the critical time of one group.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct GroupSum {
+    /// Nanoseconds.
+    pub critical: u64,
+    /// Square nanoseconds.
+    pub squares: u128,
+}
+
+/// The calls of a node that carry one set of attributes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AttrSum {
+    /// Which attributes.
+    pub attrs: AttrSetId,
+    /// Calls.
+    pub calls: u64,
+    /// Sum of self-time, nanoseconds.
+    pub self_time: u64,
+}
+
+/// The slowest call of a node in a slice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Slowest {
+    /// Its self-time.
+    pub self_time: Nanos,
+    /// Its trace.
+    pub trace: TraceId,
+}
+
+/// One node in one slice.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct NodeSum {
+    /// Requests it occurred in.
+    pub requests: u64,
+    /// Self-time of its calls.
+    pub histogram: Sparse,
+    /// Its slowest call.
+    pub slowest: Option<Slowest>,
+    /// By attributes, at most [`MAX_ATTR_SETS`]; the rest is counted under the empty set.
+    pub by_attrs: Vec<AttrSum>,
+}
+
+/// Attribute sets told apart per node and slice. A node with more instances than this is judged as a
+/// whole all the same; only the question *where* stays open.
+pub const MAX_ATTR_SETS: usize = 16;
+
+/// How often one call of the parent made so many calls of the child; the last stands for "or more".
+pub type FanOut = Sparse;
+
+/// Child calls counted one by one up to this many.
+pub const MAX_FAN_OUT: u8 = 255;
+
+/// All figures of one slice of event time, by shard numbers.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct SliceSums {
+    /// By entry path.
+    pub entries: Vec<(Id, EntrySum)>,
+    /// By path.
+    pub paths: Vec<(Id, PathSum)>,
+    /// By node.
+    pub nodes: Vec<(Id, NodeSum)>,
+    /// By (parent node, child node).
+    pub pairs: Vec<((Id, Id), FanOut)>,
+    /// By (entry path, group).
+    pub groups: Vec<((Id, GroupKey), GroupSum)>,
+}
+
+/// What one shard has learned since it was last asked.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Delta {
+    /// Definitions of nodes, continuing the shard's numbering.
+    pub nodes: Vec<NodeKey>,
+    /// Definitions of paths: the path above (none for an entry) and the node at the end.
+    pub paths: Vec<(Option<Id>, Id)>,
+    /// Figures by slice, ascending.
+    pub slices: Vec<(SliceIndex, SliceSums)>,
+}
+
+impl NodeSum {
+    /// Counts one call.
+    pub(super) fn observe(
+        &mut self,
+        bucket: Bucket,
+        self_time: Nanos,
+        trace: TraceId,
+        attrs: AttrSetId,
+    ) {
+        self.histogram.add(bucket, 1);
+        self.slowest = self.slowest.max(Some(Slowest { self_time, trace }));
+        self.add_attrs(AttrSum { attrs, calls: 1, self_time: self_time.0 });
+    }
+
+    /// Adds the same node's figures of another shard.
+    pub(super) fn merge(&mut self, other: &NodeSum) {
+        self.requests += other.requests;
+        self.histogram.merge(&other.histogram);
+        self.slowest = self.slowest.max(other.slowest);
+        for &sum in &other.by_attrs {
+            self.add_attrs(sum);
+        }
+    }
+
+    fn add_attrs(&mut self, sum: AttrSum) {
+        match self.by_attrs.iter().position(|known| known.attrs == sum.attrs) {
+            Some(at) => {
+                let known = &mut self.by_attrs[at];
+                known.calls += sum.calls;
+                known.self_time = known.self_time.saturating_add(sum.self_time);
+            }
+            None if self.by_attrs.len() < MAX_ATTR_SETS || sum.attrs == AttrSetId::EMPTY => {
+                self.by_attrs.push(sum);
+            }
+            None => self.add_attrs(AttrSum { attrs: AttrSetId::EMPTY, ..sum }),
+        }
+    }
+}
+
+/// A slice in the making: maps by number, emptied into [`SliceSums`].
+#[derive(Default)]
+pub(super) struct SliceTable {
+    pub(super) entries: Map<Id, EntrySum>,
+    pub(super) paths: Map<Id, PathSum>,
+    pub(super) nodes: Map<Id, NodeSum>,
+    pub(super) pairs: Map<(Id, Id), FanOut>,
+    pub(super) groups: Map<(Id, GroupKey), GroupSum>,
+}
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+impl SliceTable {
+    /// The figures, in the order of the shard's numbers where there is one.
+    pub(super) fn finish(self) -> SliceSums {
+        SliceSums {
+            entries: sorted(self.entries),
+            paths: sorted(self.paths),
+            nodes: sorted(self.nodes),
+            pairs: sorted(self.pairs),
+            groups: self.groups.into_iter().collect(),
+        }
+    }
+}
+
+fn sorted<K: Ord + Copy + Hash, V>(map: Map<K, V>) -> Vec<(K, V)> {
+    let mut items: Vec<(K, V)> = map.into_iter().collect();
+    items.sort_unstable_by_key(|&(key, _)| key);
+    items
+}

@@ -1,0 +1,348 @@
+//! Who the rise belongs to: claims on the excess, per suspect, and what nobody explains.
+//!
+//! Each node claims the rise of its calls as far as it is believed; extra calls are claimed by whoever
+//! makes them; a gap's rise is shared out by [`gaps`](super::gaps). What is left is unexplained.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aggregate::Id;
+use super::decompose::{Cohort, Decomposition, NodePart, decompose, rounded};
+use super::detect::{Hot, Scene, Shift};
+use super::gaps::{Verdict, Witnesses};
+use super::histogram::Dense;
+use super::roles::{Gap, Party, Role};
+use super::verdict::{Pattern, Reason, SuspectKind};
+use crate::model::Sym;
+
+/// A claim on the excess.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Claim {
+    /// Who.
+    pub party: Party,
+    /// For a link: from whom.
+    pub from: Option<Sym>,
+    /// The node whose operation it is about.
+    pub node: Id,
+    /// How it costs more.
+    pub reason: Reason,
+    /// Nanoseconds over the cohort.
+    pub nanos: f64,
+    /// Share of the distribution that moved.
+    pub hit: f64,
+    /// Calls of the operation in the cohort.
+    pub calls: u64,
+    /// What they cost in all, nanoseconds.
+    pub cost: f64,
+}
+
+/// All claims of one party.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Accused {
+    /// Who.
+    pub party: Party,
+    /// Nanoseconds over the cohort.
+    pub nanos: f64,
+    /// The claims, the largest first.
+    pub claims: Vec<Claim>,
+}
+
+impl Accused {
+    /// The largest claim: its operation and reason stand for the whole.
+    pub(super) fn main(&self) -> &Claim {
+        &self.claims[0]
+    }
+
+    /// Whether most calls are slow or a few, over all claims.
+    pub(super) fn pattern(&self) -> Pattern {
+        let hit: f64 = self.claims.iter().map(|claim| claim.hit * claim.nanos).sum();
+        if hit < 0.5 * self.nanos { Pattern::Intermittent } else { Pattern::Sustained }
+    }
+}
+
+/// A cohort's excess, shared out.
+pub(super) struct Attribution {
+    /// The cohort taken apart.
+    pub parts: Decomposition,
+    /// Who claims what, the largest claim first.
+    pub accused: Vec<Accused>,
+    /// Sum of the claims, nanoseconds.
+    pub claimed: f64,
+}
+
+impl Attribution {
+    /// What the shares are shares of: the excess, or the claims if they are more (others got faster).
+    pub(super) fn whole(&self) -> f64 {
+        (self.parts.total as f64).max(self.claimed)
+    }
+
+    /// Nanoseconds put on nobody; negative where others got faster.
+    pub(super) fn unexplained(&self) -> f64 {
+        self.parts.total as f64 - self.claimed
+    }
+}
+
+/// Shares out the excess of the `affected` entries over a cohort.
+pub(super) fn attribute(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    affected: &BTreeSet<Id>,
+    hot: &Hot,
+    believed: &BTreeSet<Id>,
+) -> Attribution {
+    let chosen = |entry| affected.contains(&entry);
+    let parts = decompose(scene.history, scene.prices, cohort, chosen, scene.params);
+    let mut claims = Vec::new();
+    let mut witnesses = Witnesses::default();
+    let mut gap_claims: BTreeMap<Gap, Vec<Claim>> = BTreeMap::new();
+    for (&id, part) in &parts.nodes {
+        let role = scene.roles.of(id);
+        let evidence = Evidence::read(scene, cohort, id, part, hot, believed);
+        let claim = |party, reason| evidence.claim(id, party, reason);
+        match role {
+            Role::Own(service) => {
+                let Evidence { calls, hit, shift, .. } = evidence;
+                witnesses.own.entry(service).or_default().add(calls as f64, hit, shift);
+                claims.push(claim(Party::service(service), Reason::SelfTime));
+            }
+            Role::Dependency(name) => {
+                let party = Party { kind: SuspectKind::Dependency, name };
+                claims.push(claim(party, Reason::SelfTime));
+            }
+            Role::Gap(gap) => {
+                let Evidence { calls, hit, shift, .. } = evidence;
+                witnesses.gaps.entry(gap).or_default().add(calls as f64, hit, shift);
+                let party = Party::service(gap.callee);
+                gap_claims.entry(gap).or_default().push(claim(party, Reason::CallGap));
+            }
+            Role::Edge | Role::Unknown => {}
+        }
+    }
+    for (gap, of_gap) in gap_claims {
+        let verdict = witnesses.judge(gap, scene.params);
+        claims.extend(of_gap.into_iter().flat_map(|claim| share_out(claim, gap, verdict)));
+    }
+    claims.extend(call_count_claims(scene, cohort, affected, hot));
+    claims.extend(new_operation_claims(scene, cohort, affected, hot));
+    let accused = group(claims);
+    let claimed = accused.iter().map(|accused| accused.nanos).sum();
+    Attribution { parts, accused, claimed }
+}
+
+/// What the cohort says about one node.
+#[derive(Clone, Copy)]
+struct Evidence {
+    calls: u64,
+    cost: f64,
+    /// The rise that is believed, nanoseconds.
+    claim: f64,
+    hit: f64,
+    shift: f64,
+}
+
+impl Evidence {
+    fn read(
+        scene: &Scene<'_>,
+        cohort: Cohort,
+        id: Id,
+        part: &NodePart,
+        hot: &Hot,
+        believed: &BTreeSet<Id>,
+    ) -> Evidence {
+        let mut recent = Dense::default();
+        let node = scene.history.node(id);
+        if cohort.only {
+            node.at(cohort.from).into_iter().for_each(|sum| recent.add(&sum.histogram));
+        } else {
+            node.window(cohort.from, &mut recent);
+        }
+        let Shift { nanos: shift, hit } = Shift::between(node.baseline(), &recent);
+        let rise = part.per_call.max(0) as f64;
+        let by_shift = shift * part.calls as f64;
+        let is_believed = hot.nodes.contains(&id) || believed.contains(&id);
+        // A mean that a single outlier carries is believed as far as the distribution moved.
+        let claim = if is_believed { rise } else { rise.min(by_shift) };
+        let on_path = if by_shift > 0.0 { (rise / by_shift).min(1.0) } else { 1.0 };
+        let cost = part.critical as f64;
+        Evidence { calls: part.calls, cost, claim, hit: hit * on_path, shift }
+    }
+
+    fn claim(&self, node: Id, party: Party, reason: Reason) -> Claim {
+        let Evidence { calls, cost, claim, hit, .. } = *self;
+        Claim { party, from: None, node, reason, nanos: claim, hit, calls, cost }
+    }
+}
+
+/// Splits a gap's claim between its ends, or puts it on the link.
+fn share_out(claim: Claim, gap: Gap, verdict: Verdict) -> impl Iterator<Item = Claim> {
+    let of = |party, share: f64, from| Claim { party, from, nanos: claim.nanos * share, ..claim };
+    let shares = match verdict {
+        Verdict::Link => {
+            let link = Party { kind: SuspectKind::Edge, name: gap.callee };
+            [Some(of(link, 1.0, Some(gap.caller))), None]
+        }
+        Verdict::Ends { callee } => [
+            Some(of(Party::service(gap.callee), callee, None)),
+            Some(of(Party::service(gap.caller), 1.0 - callee, None)),
+        ],
+    };
+    shares.into_iter().flatten()
+}
+
+/// Extra calls, priced as they used to cost, are claimed by the one who makes them.
+fn call_count_claims(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    affected: &BTreeSet<Id>,
+    hot: &Hot,
+) -> Vec<Claim> {
+    if hot.fan_outs.is_empty() {
+        return Vec::new();
+    }
+    let mut extra: BTreeMap<Id, Extra> = BTreeMap::new();
+    for entry in affected.iter().filter_map(|id| scene.history.entries().get(id)) {
+        for &path in &entry.paths {
+            add_extra_calls(scene, cohort, path, hot, &mut extra);
+        }
+    }
+    let claims = extra.into_iter().filter_map(|(parent, extra)| {
+        let key = scene.roles.key(scene.history.node(parent).key)?;
+        Some(Claim {
+            party: Party::service(key.service),
+            from: None,
+            node: parent,
+            reason: Reason::CallCount,
+            nanos: extra.nanos as f64,
+            hit: 1.0,
+            calls: extra.parent_calls,
+            cost: extra.cost as f64,
+        })
+    });
+    claims.collect()
+}
+
+#[derive(Default)]
+struct Extra {
+    nanos: i64,
+    cost: u64,
+    parent_calls: u64,
+}
+
+/// The number of calls on a path is the product of the calls per parent call of its levels; it is
+/// changed level by level, from the entry down, so that the terms add up to the whole change.
+fn add_extra_calls(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    path: Id,
+    hot: &Hot,
+    extra: &mut BTreeMap<Id, Extra>,
+) {
+    let history = scene.history;
+    let Some(price) = scene.prices.of_path(history, path, scene.params.shrink) else { return };
+    let mut chain = vec![path];
+    while let Some(above) = chain.last().and_then(|&last| history.path(last).above) {
+        chain.push(above);
+    }
+    chain.reverse();
+    let node = |level: usize| history.path(chain[level]).node;
+    let recent = |level: usize| cohort.sum(&history.path(chain[level]).sums).calls as f64;
+    let before = |level: usize| history.path(chain[level]).sums.baseline().calls as f64;
+    for level in 1..chain.len() {
+        if !hot.fan_outs.contains(&(node(level - 1), node(level))) || recent(level - 1) == 0.0 {
+            continue;
+        }
+        let now = recent(level) / recent(level - 1);
+        let then = if before(level - 1) > 0.0 { before(level) / before(level - 1) } else { 0.0 };
+        if now <= then {
+            continue;
+        }
+        // Below the level that changed, calls per call are those of the baseline where it knows any.
+        let below: f64 = (level + 1..chain.len())
+            .map(|level| match (before(level - 1), recent(level - 1)) {
+                (calls, _) if calls > 0.0 => before(level) / calls,
+                (_, calls) if calls > 0.0 => recent(level) / calls,
+                _ => 0.0,
+            })
+            .product();
+        let entry = extra.entry(node(level - 1)).or_default();
+        entry.nanos += rounded(recent(level - 1) * (now - then) * below * price);
+        entry.cost += cohort.sum(&history.path(path).sums).critical;
+        entry.parent_calls =
+            entry.parent_calls.max(cohort.sum(&history.path(chain[level - 1]).sums).calls);
+    }
+}
+
+/// Time on operations without a baseline, less what operations that vanished used to cost: a renamed
+/// operation is one that replaces another.
+fn new_operation_claims(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    affected: &BTreeSet<Id>,
+    hot: &Hot,
+) -> Vec<Claim> {
+    let mut by_party: BTreeMap<Party, Vec<(Id, u64, u64)>> = BTreeMap::new();
+    let mut given_back: BTreeMap<Party, f64> = BTreeMap::new();
+    for &(entry_id, order) in &hot.new_operations {
+        let Some(entry) = scene.history.entries().get(&entry_id) else { continue };
+        let group =
+            entry.groups.get(&order).and_then(|(group, _)| scene.roles.party_of_group(*group));
+        let (Some(party), true) = (group, affected.contains(&entry_id)) else { continue };
+        let requests = cohort.sum(&entry.sums).requests as f64;
+        let learned = entry.sums.baseline().requests.max(1) as f64;
+        for &id in &entry.paths {
+            let path = scene.history.path(id);
+            if scene.party_of(path.node) != Some(party) {
+                continue;
+            }
+            let (recent, before) = (cohort.sum(&path.sums), path.sums.baseline());
+            if scene.prices.of_node(path.node).is_none() && recent.calls > 0 {
+                by_party.entry(party).or_default().push((path.node, recent.calls, recent.critical));
+            } else if recent.calls == 0 && before.calls > 0 {
+                *given_back.entry(party).or_default() +=
+                    requests * before.critical as f64 / learned;
+            }
+        }
+    }
+    let mut claims = Vec::new();
+    for (party, nodes) in by_party {
+        let new: f64 = nodes.iter().map(|&(_, _, critical)| critical as f64).sum();
+        let rest = (new - given_back.get(&party).copied().unwrap_or(0.0)).max(0.0);
+        for (node, calls, critical) in nodes {
+            let cost = critical as f64;
+            let nanos = if new > 0.0 { cost * rest / new } else { 0.0 };
+            let reason = Reason::NewOperation;
+            claims.push(Claim { party, from: None, node, reason, nanos, hit: 1.0, calls, cost });
+        }
+    }
+    claims
+}
+
+impl Scene<'_> {
+    /// Who a node's own time is put on.
+    fn party_of(&self, node: Id) -> Option<Party> {
+        match self.roles.of(node) {
+            Role::Own(service) => Some(Party::service(service)),
+            Role::Dependency(name) => Some(Party { kind: SuspectKind::Dependency, name }),
+            _ => None,
+        }
+    }
+}
+
+/// By party; claims of nothing are left out.
+fn group(claims: Vec<Claim>) -> Vec<Accused> {
+    let mut by_party: BTreeMap<Party, Vec<Claim>> = BTreeMap::new();
+    for claim in claims {
+        if claim.nanos > 0.0 {
+            by_party.entry(claim.party).or_default().push(claim);
+        }
+    }
+    let mut accused: Vec<Accused> = by_party
+        .into_iter()
+        .map(|(party, mut claims)| {
+            claims.sort_by(|one, two| two.nanos.total_cmp(&one.nanos));
+            let nanos = claims.iter().map(|claim| claim.nanos).sum();
+            Accused { party, nanos, claims }
+        })
+        .collect();
+    accused.sort_by(|one, two| two.nanos.total_cmp(&one.nanos));
+    accused
+}

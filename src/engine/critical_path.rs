@@ -1,0 +1,235 @@
+//! What every span of a tree cost: its self-time, and its share of the critical path.
+//!
+//! The critical path partitions an entry's duration: walked backwards from the entry's end, every
+//! instant belongs to the span that the request was waiting for. The shares add up to the duration
+//! exactly, in integers. Children are taken as the tree gives them, by descending end; both figures
+//! come from one pass over them.
+
+use super::tree::{Index, Tree};
+use crate::model::{Nanos, Timestamp};
+
+/// What one span cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Duration minus the union of the children, clipped to the span.
+    pub self_time: Nanos,
+    /// Time of the entry's duration that belongs to this span.
+    pub critical: Nanos,
+    /// The part of `critical` before the first child the path goes through (all, if there is none).
+    pub critical_before: Nanos,
+    /// The entry above it; `None` if it hangs from none.
+    pub entry: Option<Index>,
+}
+
+/// The part of a span in which the critical path may run through it.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    low: Timestamp,
+    high: Timestamp,
+}
+
+/// Costs of all spans of a tree, by index. Reused from trace to trace.
+#[derive(Default)]
+pub struct Costs {
+    costs: Vec<Cost>,
+    windows: Vec<Option<Window>>,
+}
+
+impl Costs {
+    /// Computes them anew.
+    pub fn compute(&mut self, tree: &Tree) {
+        let spans = tree.spans();
+        self.costs.clear();
+        self.costs.resize(spans.len(), Cost::default());
+        self.windows.clear();
+        self.windows.resize(spans.len(), None);
+        // Parents come first, so by the time a span is reached its window is known.
+        for (index, node) in spans.iter().enumerate() {
+            self.costs[index].entry = match node.parent {
+                _ if node.entry => Some(index),
+                Some(parent) => self.costs[parent].entry,
+                None => None,
+            };
+            if node.entry {
+                self.windows[index] = Some(Window { low: node.span.start, high: node.span.end });
+            }
+            self.costs[index].self_time = self_time(tree, index);
+            if let Some(window) = self.windows[index] {
+                self.walk(tree, index, window);
+            }
+        }
+    }
+
+    /// The cost of a span.
+    pub fn of(&self, index: Index) -> Cost {
+        self.costs[index]
+    }
+
+    /// Gives each instant of the window to a child or to the span itself, from the end backwards.
+    fn walk(&mut self, tree: &Tree, index: Index, window: Window) {
+        let span = &tree.spans()[index].span;
+        let start = span.start.max(window.low);
+        let mut upto = span.end.min(window.high);
+        for &child_index in tree.children(index) {
+            let child = &tree.spans()[child_index].span;
+            let (from, to) = (child.start.max(start), child.end.min(upto));
+            if child.start < upto && to > from {
+                self.costs[index].critical += upto.since(to);
+                self.windows[child_index] = Some(Window { low: from, high: to });
+                upto = from;
+            }
+        }
+        let before = upto.since(start);
+        self.costs[index].critical += before;
+        self.costs[index].critical_before = before;
+    }
+}
+
+/// By descending end, a child adds what lies below the earliest start seen so far.
+fn self_time(tree: &Tree, index: Index) -> Nanos {
+    let span = &tree.spans()[index].span;
+    let mut covered = Nanos::ZERO;
+    let mut uncovered_upto = span.end;
+    for &child_index in tree.children(index) {
+        let child = &tree.spans()[child_index].span;
+        let (from, to) = (child.start.max(span.start), child.end.min(uncovered_upto));
+        covered += to.since(from);
+        uncovered_upto = uncovered_upto.min(from);
+    }
+    span.end.since(span.start) - covered
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::testing::{Draft, service};
+
+    fn costs(drafts: &[Draft]) -> (Tree, Costs) {
+        let (spans, keys) = Draft::build(drafts);
+        let (mut tree, mut costs) = (Tree::default(), Costs::default());
+        tree.build(&spans, |span| keys[span.key.0 as usize]);
+        costs.compute(&tree);
+        (tree, costs)
+    }
+
+    fn figures(costs: &Costs, index: Index) -> (u64, u64) {
+        (costs.of(index).self_time.0, costs.of(index).critical.0)
+    }
+
+    #[test]
+    fn children_side_by_side_are_counted_once_and_the_later_one_is_critical() {
+        let (_, costs) = costs(&[
+            Draft::new(1, 0, service(1)).times(0, 100),
+            Draft::new(2, 1, service(1)).times(10, 60),
+            Draft::new(3, 1, service(1)).times(20, 90),
+        ]);
+        assert_eq!(figures(&costs, 0), (20, 20));
+        // Arena order among siblings is by id; the critical one ends at 90.
+        assert_eq!(figures(&costs, 1), (50, 10));
+        assert_eq!(figures(&costs, 2), (70, 70));
+    }
+
+    #[test]
+    fn children_that_touch_are_both_on_the_path() {
+        let (_, costs) = costs(&[
+            Draft::new(1, 0, service(1)).times(0, 100),
+            Draft::new(2, 1, service(1)).times(0, 50),
+            Draft::new(3, 1, service(1)).times(50, 100),
+        ]);
+        assert_eq!(figures(&costs, 0), (0, 0));
+        assert_eq!((figures(&costs, 1).1, figures(&costs, 2).1), (50, 50));
+    }
+
+    #[test]
+    fn a_child_that_outlives_its_parent_is_clipped() {
+        let (_, costs) = costs(&[
+            Draft::new(1, 0, service(1)).times(0, 100),
+            Draft::new(2, 1, service(1)).times(30, 500),
+        ]);
+        assert_eq!(figures(&costs, 0), (30, 30));
+        assert_eq!(figures(&costs, 1), (470, 70));
+    }
+
+    #[test]
+    fn the_time_before_the_callee_is_told_from_the_time_after_it() {
+        let (_, costs) = costs(&[
+            Draft::new(1, 0, service(1)).server().times(0, 100),
+            Draft::new(2, 1, service(1)).client().times(10, 90),
+            Draft::new(3, 2, service(2)).server().times(30, 85),
+        ]);
+        assert_eq!(costs.of(1).critical, Nanos(25));
+        assert_eq!(costs.of(1).critical_before, Nanos(20));
+    }
+
+    /// A random tree: each span hangs from an earlier one, anywhere in time.
+    fn drafts() -> impl Strategy<Value = Vec<Draft>> {
+        let span = (any::<prop::sample::Index>(), 0u64..1000, 0u64..400);
+        prop::collection::vec(span, 1..40).prop_map(|spans| {
+            let drafts = spans.iter().enumerate().map(|(at, (parent, start, length))| {
+                let parent = if at == 0 { 0 } else { parent.index(at) as u64 + 1 };
+                Draft::new(at as u64 + 1, parent, service(1)).times(*start, start + length)
+            });
+            drafts.collect()
+        })
+    }
+
+    /// Who owns the instant `[at, at + 1)`, decided top down without any of the code above: the
+    /// child whose clipped end is the latest at or after the instant takes over, if it had begun.
+    fn owner(tree: &Tree, at: u64) -> Index {
+        let (mut index, mut low, mut high) = (0, tree.spans()[0].span.start.0, u64::MAX);
+        loop {
+            let span = &tree.spans()[index].span;
+            low = low.max(span.start.0);
+            let mut upto = high.min(span.end.0);
+            let mut taken = None;
+            for &child in tree.children(index) {
+                let other = &tree.spans()[child].span;
+                let (from, to) = (other.start.0.max(low), other.end.0.min(upto));
+                if from >= to {
+                    continue;
+                }
+                if (from..to).contains(&at) {
+                    taken = Some((child, from, to));
+                }
+                upto = from;
+            }
+            match taken {
+                Some((child, from, to)) => (index, low, high) = (child, from, to),
+                None => return index,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_path_partitions_the_entry_and_agrees_with_a_sweep_over_instants(drafts in drafts()) {
+            let (tree, costs) = costs(&drafts);
+            let entry = tree.spans()[0].span;
+            let mut swept = vec![0u64; tree.spans().len()];
+            for at in entry.start.0..entry.end.0 {
+                swept[owner(&tree, at)] += 1;
+            }
+            let found: Vec<u64> =
+                (0..tree.spans().len()).map(|index| costs.of(index).critical.0).collect();
+            prop_assert_eq!(found.iter().sum::<u64>(), entry.end.0 - entry.start.0);
+            prop_assert_eq!(found, swept);
+        }
+
+        #[test]
+        fn self_time_is_what_no_child_covers(drafts in drafts()) {
+            let (tree, costs) = costs(&drafts);
+            for (index, node) in tree.spans().iter().enumerate() {
+                let covered = |at: u64| {
+                    tree.children(index).iter().any(|&child| {
+                        let child = &tree.spans()[child].span;
+                        (child.start.0..child.end.0).contains(&at)
+                    })
+                };
+                let free = (node.span.start.0..node.span.end.0).filter(|&at| !covered(at)).count();
+                prop_assert_eq!(costs.of(index).self_time.0, free as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What is hot: which nodes, fan-outs and new operations are slower than chance and drift explain.
+//!
+//! Each is tested in several windows that end now. Whether a rise is *believed* is decided here; how
+//! large it is and whose it is, elsewhere. Nothing is hot while its baseline is too short.
+
+use std::collections::BTreeSet;
+
+use super::aggregate::{GroupKey, GroupSum, Id, NodeKey};
+use super::decompose::{Cohort, Decomposition, NodePart, Prices};
+use super::histogram::{Dense, Sparse};
+use super::history::{History, Node};
+use super::params::DetectionParams;
+use super::roles::{Role, Roles};
+use super::rolling::Tick;
+use super::statistics::{Moments, Share, mean_rose, share_rose};
+
+/// Everything that is hot.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Hot {
+    /// Nodes whose calls are slower.
+    pub nodes: BTreeSet<Id>,
+    /// (parent, child) pairs of nodes: a call of the parent makes more calls of the child.
+    pub fan_outs: BTreeSet<(Id, Id)>,
+    /// (entry, group) pairs: the group's time rose, on operations that are new.
+    pub new_operations: BTreeSet<(Id, GroupKeyOrd)>,
+}
+
+/// A group in a fixed order.
+pub(super) type GroupKeyOrd = super::history::GroupOrder;
+
+impl Hot {
+    /// Nothing is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.fan_outs.is_empty() && self.new_operations.is_empty()
+    }
+
+    /// Adds what another window or slice found.
+    pub(super) fn extend(&mut self, other: &Hot) {
+        self.nodes.extend(&other.nodes);
+        self.fan_outs.extend(&other.fan_outs);
+        self.new_operations.extend(&other.new_operations);
+    }
+}
+
+/// What all tests of one tick look at.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    /// What was seen.
+    pub history: &'a History,
+    /// Whose time is whose.
+    pub roles: &'a Roles,
+    /// What a call costs.
+    pub prices: &'a Prices,
+    /// The numbers.
+    pub params: &'a DetectionParams,
+    /// The slice that just ended.
+    pub now: Tick,
+}
+
+/// The deciles.
+const DECILES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// How far a distribution of self-times moved up.
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub(super) struct Shift {
+    /// Mean over the deciles of the rise beyond drift, nanoseconds a call.
+    pub nanos: f64,
+    /// Share of the deciles that moved by half and more.
+    pub hit: f64,
+}
+
+impl Shift {
+    /// Between what is normal and what is recent.
+    pub(super) fn between(baseline: &Dense, recent: &Dense) -> Shift {
+        if baseline.count() == 0 || recent.count() == 0 {
+            return Shift::default();
+        }
+        let before = baseline.quantiles(DECILES);
+        let after = recent.quantiles(DECILES);
+        let mut shift = Shift::default();
+        for (before, after) in before.into_iter().zip(after) {
+            shift.nanos += (after - before - (0.2 * before + 0.3e6)).max(0.0);
+            shift.hit += f64::from(u8::from(after > 1.5 * before + 0.5e6));
+        }
+        let deciles = DECILES.len() as f64;
+        Shift { nanos: shift.nanos / deciles, hit: shift.hit / deciles }
+    }
+}
+
+impl Scene<'_> {
+    /// Tests everything in the window of `window` slices, taken apart in `parts`.
+    pub(super) fn hot(&self, window: u64, parts: &Decomposition) -> Hot {
+        let from = (self.now + 1).saturating_sub(window);
+        let mut hot = Hot::default();
+        let mut recent = Dense::default();
+        for (&id, part) in &parts.nodes {
+            let node = self.history.node(id);
+            if !node.age.can_test(self.now, window, self.params) || !self.can_be_hot(id) {
+                continue;
+            }
+            recent.clear();
+            let requests = node.window(from, &mut recent);
+            if self.is_shifted(node, id, part, &recent, requests) {
+                hot.nodes.insert(id);
+            }
+        }
+        self.find_fan_outs(window, from, parts, &mut hot);
+        self.find_new_operations(window, from, parts, &mut hot);
+        hot
+    }
+
+    fn can_be_hot(&self, id: Id) -> bool {
+        !matches!(self.roles.of(id), Role::Unknown | Role::Edge)
+    }
+
+    fn is_shifted(
+        &self,
+        node: &Node,
+        id: Id,
+        part: &NodePart,
+        recent: &Dense,
+        requests: u64,
+    ) -> bool {
+        let price = self.prices.of_node(id).unwrap_or(0.0);
+        let rise = part.per_call as f64 / part.calls.max(1) as f64;
+        let p = self.params;
+        let material_on_path = rise > p.min_rise
+            && rise > p.min_rise_ratio * price
+            && part.per_call as f64 > p.min_share * part.entry_duration as f64;
+        let shift = || Shift::between(node.baseline(), recent).nanos;
+        let material = material_on_path
+            || (part.per_call > 0 && {
+                let shift = shift();
+                shift > p.min_rise_off_path
+                    && shift > p.min_rise_ratio_off_path * node.baseline().quantile(0.5)
+            });
+        material
+            && (self.share_of_slow_rose(node, recent, requests)
+                || self.rare_operation_rose(node, recent, rise, price))
+    }
+
+    /// Trigger a: more calls lie above what is normal. Beside the cuts just above the quantiles there
+    /// are two far out, because a rare stall of half a second is lost among the many that pass 5 ms.
+    fn share_of_slow_rose(&self, node: &Node, recent: &Dense, requests: u64) -> bool {
+        let p = self.params;
+        let baseline = node.baseline();
+        if recent.count() < p.min_recent || baseline.count() < p.min_learned {
+            return false;
+        }
+        let dependent = recent.count() as f64 / requests.max(1) as f64 - 1.0;
+        let discount = 1.0 + p.dependence * dependent.max(0.0);
+        cuts(baseline, p).into_iter().any(|cut| {
+            let share =
+                |dense: &Dense| Share { slow: dense.count_above(cut), all: dense.count() as f64 };
+            share_rose(share(recent), share(baseline), p.min_slow) / discount >= p.min_evidence
+        })
+    }
+
+    /// Trigger b: too few calls for shares, but nearly all of them much slower.
+    fn rare_operation_rose(&self, node: &Node, recent: &Dense, rise: f64, price: f64) -> bool {
+        let p = self.params;
+        let baseline = node.baseline();
+        if recent.count() < 4 || baseline.count() < 5 {
+            return false;
+        }
+        if rise <= p.min_rise_off_path || rise <= p.min_rise_ratio_off_path * price {
+            return false;
+        }
+        let cut = slackened(baseline.quantile(0.9), p);
+        if recent.count_above(cut) < 0.7 * recent.count() as f64 {
+            return false;
+        }
+        let moments = |dense: &Dense| {
+            let (mean, variance) = dense.log_moments(1e5);
+            Moments { count: dense.count() as f64, mean, variance }
+        };
+        mean_rose(moments(recent), moments(baseline), 8.0, 0.09) >= p.min_standard_errors
+    }
+
+    /// Trigger c: one call of the parent makes more calls of the child than it ever did. Calls whose
+    /// far side was lost are left out: a lost batch of spans looks like new calls.
+    fn find_fan_outs(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
+        let p = self.params;
+        for &parent_id in parts.nodes.keys() {
+            let parent = self.history.node(parent_id);
+            let ready = parent.age.can_test(self.now, window, p)
+                && parent.age.learned() >= 2 * window_for_structure(p);
+            if !ready || parent.fan_outs.is_empty() {
+                continue;
+            }
+            let learned = parent.baseline().count();
+            let recent = parent.calls_since(from);
+            if recent < p.min_recent || learned < p.min_learned {
+                continue;
+            }
+            for (&child, counts) in &parent.fan_outs {
+                if self.roles.of(child) == Role::Unknown {
+                    continue;
+                }
+                let cut = 0.5 + p.fan_out_growth * usual_maximum(counts.baseline(), learned);
+                let share = |counts: &Sparse, all: u64| Share {
+                    slow: above(counts, cut) as f64,
+                    all: all as f64,
+                };
+                let evidence = share_rose(
+                    share(&counts.since(from), recent),
+                    share(counts.baseline(), learned),
+                    p.min_slow,
+                );
+                if evidence >= p.min_evidence {
+                    hot.fan_outs.insert((parent_id, child));
+                }
+            }
+        }
+    }
+
+    /// Trigger d: an entry spends more on a group, and most of it on operations without a baseline.
+    fn find_new_operations(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
+        let p = self.params;
+        for (&entry_id, part) in &parts.entries {
+            let entry = &self.history.entries()[&entry_id];
+            let ready = entry.age.can_test(self.now, window, p)
+                && entry.age.learned() >= 2 * window_for_structure(p);
+            let learned = entry.sums.baseline().requests;
+            if !ready || part.requests < p.min_recent || learned < p.min_learned {
+                continue;
+            }
+            for (&order, (group, sums)) in &entry.groups {
+                let Some(rise) =
+                    group_rose(&sums.since(from), part.requests, sums.baseline(), learned, p)
+                else {
+                    continue;
+                };
+                let material = rise > 0.03 * part.baseline_mean && rise > 1e6;
+                let new = self.time_on_new_nodes(entry_id, *group, from) / part.requests as f64;
+                if material && new > 0.5 * rise {
+                    hot.new_operations.insert((entry_id, order));
+                }
+            }
+        }
+    }
+
+    /// Critical nanoseconds of a group under an entry, on nodes with hardly a baseline.
+    fn time_on_new_nodes(&self, entry: Id, group: GroupKey, from: Tick) -> f64 {
+        let paths = self.history.entries()[&entry].paths.iter();
+        let new = paths.filter(|&&id| {
+            let path = self.history.path(id);
+            self.prices.calls(path.node) < 3 && self.is_of_group(path.node, group)
+        });
+        let cohort = Cohort::since(from);
+        new.map(|&id| cohort.sum(&self.history.path(id).sums).critical as f64).sum()
+    }
+
+    fn is_of_group(&self, node: Id, group: GroupKey) -> bool {
+        match (self.history.node(node).key, group) {
+            (NodeKey::Leaf(_, Some(peer)), GroupKey::Peer(named)) => peer == named,
+            (key @ NodeKey::Own(_), GroupKey::Service(service)) => {
+                self.roles.key(key).is_some_and(|key| key.service == service)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Structure needs longer to be known than speed: a call that is made once in a while is not new.
+fn window_for_structure(params: &DetectionParams) -> u64 {
+    let [.., longest] = params.windows;
+    longest
+}
+
+/// The limits above which a call is slow, at several depths of the distribution.
+fn cuts(baseline: &Dense, params: &DetectionParams) -> [f64; 5] {
+    let [median, high, highest] = baseline.quantiles([0.5, 0.9, 0.99]);
+    [
+        slackened(median, params),
+        slackened(high, params),
+        slackened(highest, params),
+        2.5 * highest + 3e6,
+        6.0 * highest + 10e6,
+    ]
+}
+
+/// A quantile with room for drift.
+pub(super) fn slackened(nanos: f64, params: &DetectionParams) -> f64 {
+    nanos * (1.0 + params.slack_ratio) + params.slack
+}
+
+/// The largest count that more than one call of the parent in a thousand reaches.
+fn usual_maximum(counts: &Sparse, parent_calls: u64) -> f64 {
+    let mut reached = 0u64;
+    let descending: Vec<_> = counts.iter().collect();
+    for &(count, calls) in descending.iter().rev() {
+        reached += u64::from(calls);
+        if reached as f64 > 0.001 * parent_calls as f64 {
+            return f64::from(count);
+        }
+    }
+    0.0
+}
+
+fn above(counts: &Sparse, cut: f64) -> u64 {
+    counts
+        .iter()
+        .filter(|&(count, _)| f64::from(count) > cut)
+        .map(|(_, calls)| u64::from(calls))
+        .sum()
+}
+
+/// The rise of a group's mean per request, nanoseconds, if it is beyond chance.
+fn group_rose(
+    recent: &GroupSum,
+    requests: u64,
+    baseline: &GroupSum,
+    learned: u64,
+    params: &DetectionParams,
+) -> Option<f64> {
+    let moments = |sum: &GroupSum, count: u64| {
+        let mean = sum.critical as f64 / count as f64;
+        let variance = (sum.squares as f64 / count as f64 - mean * mean).max(0.0);
+        (mean, variance)
+    };
+    let (mean, variance) = moments(recent, requests);
+    let (before, usual) = moments(baseline, learned);
+    let rise = mean - before;
+    let error = (usual / learned as f64 + variance.max(usual) / requests as f64).sqrt();
+    (rise > params.min_new_operation_z * error && rise > 0.0).then_some(rise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::histogram::bucket_of;
+    use crate::model::Nanos;
+
+    fn dense(values_ms: &[u64]) -> Dense {
+        let mut dense = Dense::default();
+        for &ms in values_ms {
+            dense.add(&Sparse::from_counts(vec![(bucket_of(Nanos::from_millis(ms)), 1)]));
+        }
+        dense
+    }
+
+    #[test]
+    fn a_distribution_that_doubled_is_hit_in_all_deciles() {
+        let shift = Shift::between(&dense(&[10; 100]), &dense(&[20; 100]));
+        assert_eq!(shift.hit, 1.0);
+        // 20 - 10 - (2 + 0.3) ms, to the width of a bucket.
+        assert!((shift.nanos - 7.7e6).abs() < 2.5e6, "{}", shift.nanos);
+    }
+
+    #[test]
+    fn one_outlier_in_a_hundred_moves_no_decile() {
+        let mut values = [10; 100];
+        values[0] = 5_000;
+        assert_eq!(Shift::between(&dense(&[10; 100]), &dense(&values)), Shift::default());
+    }
+
+    #[test]
+    fn the_usual_maximum_ignores_what_one_call_in_a_thousand_does() {
+        let counts = Sparse::from_counts(vec![(1, 9_000), (3, 100), (50, 1)]);
+        assert_eq!(usual_maximum(&counts, 10_000), 3.0);
+        assert_eq!(usual_maximum(&Sparse::default(), 10_000), 0.0);
+        assert_eq!(above(&counts, 2.0), 101);
+    }
+
+    #[test]
+    fn a_group_rises_only_beyond_chance() {
+        let params = DetectionParams::default();
+        let sum = |mean: u64, count: u64| GroupSum {
+            critical: mean * count,
+            squares: u128::from(mean * mean + 1_000_000) * u128::from(count),
+        };
+        let rose = |mean| group_rose(&sum(mean, 100), 100, &sum(1_000, 1_000), 1_000, &params);
+        // The error of the mean is 1000 * sqrt(1/1000 + 1/100), about 105.
+        assert_eq!(rose(1_600), None);
+        assert_eq!(rose(1_700), Some(700.0));
+    }
+}

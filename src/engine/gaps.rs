@@ -1,0 +1,204 @@
+//! Whose fault is a slow gap between a CLIENT span and its SERVER span?
+//!
+//! The gap itself does not say: the network of either host, the callee's accept queue, or a caller too
+//! busy to send and receive. Others do: a callee that answers everybody late is late itself; a caller
+//! that waits for everybody is late itself; work inside either end that got slower speaks against it.
+//! Both directions are weighed apart, because a late response left the callee late, while a late
+//! request left the caller late or waits at the callee. A witness counts as far as what it saw is
+//! comparable with what is to be explained.
+
+use std::collections::BTreeMap;
+
+use super::params::DetectionParams;
+use super::roles::{Direction, Gap};
+use crate::model::Sym;
+
+/// What was seen of a gap, or of a service's own work.
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub(super) struct Testimony {
+    /// Calls seen.
+    pub calls: f64,
+    /// Share of the distribution that moved, 0 to 1.
+    pub hit: f64,
+    /// By how much it moved, nanoseconds a call.
+    pub lag: f64,
+}
+
+impl Testimony {
+    /// Adds what was seen of `calls` more calls, weighted by them.
+    pub(super) fn add(&mut self, calls: f64, hit: f64, lag: f64) {
+        let total = self.calls + calls;
+        if total > 0.0 {
+            self.hit = (self.hit * self.calls + hit * calls) / total;
+            self.lag = (self.lag * self.calls + lag * calls) / total;
+            self.calls = total;
+        }
+    }
+}
+
+/// Everybody's testimony.
+#[derive(Default, Debug)]
+pub(super) struct Witnesses {
+    /// By gap.
+    pub gaps: BTreeMap<Gap, Testimony>,
+    /// Own work, by service.
+    pub own: BTreeMap<Sym, Testimony>,
+}
+
+/// Who a gap's rise is put on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Verdict {
+    /// The link between the two, and nothing else.
+    Link,
+    /// This share on the callee, the rest on the caller.
+    Ends {
+        /// 0 to 1.
+        callee: f64,
+    },
+}
+
+/// A call counts for a witness up to this many times: a busy edge must not outvote three quiet ones.
+const MAX_WEIGHT: f64 = 20.0;
+
+impl Witnesses {
+    /// Weighs everything that speaks about one gap.
+    pub(super) fn judge(&self, gap: Gap, params: &DetectionParams) -> Verdict {
+        let Gap { caller, callee, direction } = gap;
+        let subject = self.gaps.get(&gap).copied().unwrap_or_default();
+        let weigh = |witness: Testimony| relative(witness, subject, params);
+        let out_edges = self.others(|other| other.caller == caller && other.callee != callee, gap);
+        let in_edges = self.others(|other| other.callee == callee && other.caller != caller, gap);
+        let own = |service| weigh(self.own.get(&service).copied().unwrap_or_default());
+        let (own_caller, own_callee) = (own(caller), own(callee));
+        let (from_caller, out_calls) = mean(&out_edges, weigh);
+        let (into_callee, in_calls) = mean(&in_edges, weigh);
+
+        let prior = params.edge_prior;
+        let opposite = Gap { direction: direction.opposite(), ..gap };
+        let both = weigh(self.gaps.get(&opposite).copied().unwrap_or_default());
+        let (caller_prior, callee_prior) = match direction {
+            Direction::Response => (0.0, prior),
+            Direction::Request => (prior * (1.0 - both), prior * both),
+        };
+        let out = from_caller.unwrap_or(caller_prior);
+        let into = into_callee.unwrap_or(callee_prior);
+
+        let clean = [out, into, own_caller, own_callee].iter().all(|x| *x < params.clean_witness);
+        let enough = params.min_witness_calls;
+        if clean && out_calls >= enough && in_calls >= enough {
+            return Verdict::Link;
+        }
+        let against_caller = out.max(own_caller);
+        let mut against_callee = into.max(own_callee);
+        if direction == Direction::Request {
+            against_callee = against_callee.max(prior * both);
+        }
+        let (caller_weight, callee_weight) =
+            (against_caller.powi(2) + 0.0025, against_callee.powi(2) + 0.01);
+        Verdict::Ends { callee: callee_weight / (caller_weight + callee_weight) }
+    }
+
+    fn others(&self, of_interest: impl Fn(&Gap) -> bool, gap: Gap) -> Vec<Testimony> {
+        let same_way = self.gaps.iter().filter(|(other, _)| other.direction == gap.direction);
+        same_way.filter(|(other, _)| of_interest(other)).map(|(_, testimony)| *testimony).collect()
+    }
+}
+
+impl Direction {
+    fn opposite(self) -> Direction {
+        match self {
+            Direction::Request => Direction::Response,
+            Direction::Response => Direction::Request,
+        }
+    }
+}
+
+/// How much a witness says about the subject: comparable in size, relative to how much was hit there.
+fn relative(witness: Testimony, subject: Testimony, params: &DetectionParams) -> f64 {
+    if witness.lag <= 0.0 {
+        return 0.0;
+    }
+    let comparable = if subject.lag > 0.0 {
+        (params.comparable * witness.lag / subject.lag).min(1.0)
+    } else {
+        1.0
+    };
+    (witness.hit * comparable / subject.hit.max(0.1)).min(1.0)
+}
+
+/// Mean of what the witnesses say, and how many calls they saw; no mean without witnesses.
+fn mean(witnesses: &[Testimony], weigh: impl Fn(Testimony) -> f64) -> (Option<f64>, f64) {
+    let (mut sum, mut weights, mut calls) = (0.0, 0.0, 0.0);
+    for &witness in witnesses {
+        let weight = witness.calls.min(MAX_WEIGHT);
+        sum += weight * weigh(witness);
+        weights += weight;
+        calls += witness.calls;
+    }
+    ((weights > 0.0).then(|| sum / weights), calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Sym = Sym(1);
+    const B: Sym = Sym(2);
+    const C: Sym = Sym(3);
+    const D: Sym = Sym(4);
+
+    fn gap(caller: Sym, callee: Sym, direction: Direction) -> Gap {
+        Gap { caller, callee, direction }
+    }
+
+    fn seen(hit: f64) -> Testimony {
+        Testimony { calls: 100.0, hit, lag: hit * 1e8 }
+    }
+
+    fn judged(gaps: &[(Sym, Sym, f64)], direction: Direction) -> Verdict {
+        let mut witnesses = Witnesses::default();
+        for &(caller, callee, hit) in gaps {
+            witnesses.gaps.insert(gap(caller, callee, direction), seen(hit));
+        }
+        witnesses.judge(gap(A, B, direction), &DetectionParams::default())
+    }
+
+    fn callee_share(verdict: Verdict) -> f64 {
+        match verdict {
+            Verdict::Ends { callee } => callee,
+            Verdict::Link => panic!("the link was named"),
+        }
+    }
+
+    #[test]
+    fn a_callee_that_is_late_for_everybody_is_late_itself() {
+        let verdict = judged(&[(A, B, 1.0), (C, B, 1.0), (A, D, 0.0)], Direction::Response);
+        assert!(callee_share(verdict) > 0.95);
+    }
+
+    #[test]
+    fn a_caller_that_waits_for_everybody_is_late_itself() {
+        let verdict = judged(&[(A, B, 1.0), (A, D, 1.0), (C, B, 0.0)], Direction::Request);
+        assert!(callee_share(verdict) < 0.05);
+    }
+
+    #[test]
+    fn where_both_ends_are_fine_elsewhere_it_is_the_link() {
+        let verdict = judged(&[(A, B, 1.0), (A, D, 0.0), (C, B, 0.0)], Direction::Request);
+        assert_eq!(verdict, Verdict::Link);
+    }
+
+    #[test]
+    fn a_lone_late_response_is_the_callees_and_a_lone_late_request_the_callers() {
+        assert!(callee_share(judged(&[(A, B, 1.0)], Direction::Response)) > 0.9);
+        assert!(callee_share(judged(&[(A, B, 1.0)], Direction::Request)) < 0.1);
+    }
+
+    #[test]
+    fn testimony_is_weighted_by_calls() {
+        let mut testimony = Testimony::default();
+        testimony.add(30.0, 1.0, 10.0);
+        testimony.add(10.0, 0.0, 50.0);
+        assert_eq!(testimony, Testimony { calls: 40.0, hit: 0.75, lag: 20.0 });
+    }
+}

@@ -1,0 +1,447 @@
+//! The one who decides: at the end of every slice, is anything hot, and whose is it?
+//!
+//! Owns the history and the incident at hand. Time is an argument; slices are judged in order of event
+//! time once `now` is far enough past them. Stretches without data are skipped once everything that
+//! could change in them has.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::aggregate::{Delta, Id, SliceIndex};
+use super::attribute::{Attribution, attribute};
+use super::decompose::{Cohort, Prices, decompose};
+use super::detect::{Hot, Scene};
+use super::history::History;
+use super::operations::Operations;
+use super::params::{DetectionParams, EngineParams};
+use super::report;
+use super::roles::{Party, Roles};
+use super::rolling::Tick;
+use super::tally::Tally;
+use super::verdict::{Board, Event, Incident};
+use crate::model::{Interner, Nanos, Timestamp};
+
+/// History in, verdicts out.
+pub struct Judge {
+    params: EngineParams,
+    history: History,
+    roles: Roles,
+    prices: Prices,
+    operations: Operations,
+    tally: Tally,
+    tick: Tick,
+    /// The next slice to be judged.
+    cursor: Option<SliceIndex>,
+    /// Slices without data in a row.
+    empty_run: u64,
+    /// Hot slices in a row while no incident is open, and what was hot in them.
+    streak: u32,
+    candidate: Hot,
+    open: Option<OpenIncident>,
+    closed: VecDeque<Incident>,
+    incidents: u64,
+    detection_delays: Vec<f64>,
+}
+
+struct OpenIncident {
+    published: Incident,
+    first_suspect: Party,
+    hot: Hot,
+    affected: BTreeSet<Id>,
+    frozen_nodes: BTreeSet<Id>,
+    onset: Tick,
+    last_hot: Tick,
+    quiet: u32,
+}
+
+impl Judge {
+    /// Empty slices after which nothing can change any more: all windows are empty, any incident
+    /// has closed.
+    fn max_empty_run(params: &DetectionParams) -> u64 {
+        let [.., longest] = params.windows;
+        longest + u64::from(params.close_after)
+    }
+
+    /// Delays kept for the histogram.
+    const MAX_DELAYS: usize = 10_000;
+
+    /// One that knows nothing.
+    pub fn new(params: EngineParams) -> Judge {
+        Judge {
+            params,
+            history: History::default(),
+            roles: Roles::default(),
+            prices: Prices::default(),
+            operations: Operations::default(),
+            tally: Tally::default(),
+            tick: 0,
+            cursor: None,
+            empty_run: 0,
+            streak: 0,
+            candidate: Hot::default(),
+            open: None,
+            closed: VecDeque::new(),
+            incidents: 0,
+            detection_delays: Vec::new(),
+        }
+    }
+
+    /// Takes in what a shard hands over.
+    pub fn merge(&mut self, shard: usize, delta: Delta) {
+        self.history.merge(shard, delta);
+    }
+
+    /// Judges all slices that are over and settled at `now`.
+    pub fn advance(&mut self, now: Timestamp, names: &Interner) -> Vec<Event> {
+        let settled = now.saturating_sub(self.params.detection.settle);
+        self.judge_before(settled.0 / self.params.detection.slice.0, now, names)
+    }
+
+    /// Judges everything handed in: the stream has ended.
+    pub fn finish(&mut self, now: Timestamp, names: &Interner) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(slice) = self.history.next_pending() {
+            events.extend(self.judge_before(slice + 1, now, names));
+        }
+        events
+    }
+
+    /// Slices judged so far.
+    pub fn ticks(&self) -> u64 {
+        self.tick
+    }
+
+    /// What can be read now.
+    pub fn board(&self, names: &Interner) -> Board {
+        let until = self.judged_until();
+        let expire = self.params.expire_after;
+        let has_learned = |id| {
+            let entry = self.history.entries().get(id);
+            entry.is_some_and(|entry| entry.age.has_learned(&self.params.detection))
+        };
+        Board {
+            at: until,
+            learning: !self.history.entries().keys().any(has_learned),
+            open: self.open.iter().map(|open| open.published.clone()).collect(),
+            closed: self.closed.iter().cloned().collect(),
+            operations: self.operations.list(&self.roles, names, until, expire),
+            excess: self.tally.suspects(names, until, expire),
+            entry_excess: self.tally.entries(names, until, expire),
+            detection_delays: self.detection_delays.clone(),
+        }
+    }
+
+    /// All incidents, the oldest first, the open one last.
+    pub fn incidents(&self) -> Vec<Incident> {
+        let closed = self.closed.iter().rev().cloned();
+        closed.chain(self.open.iter().map(|open| open.published.clone())).collect()
+    }
+
+    fn judge_before(&mut self, end: SliceIndex, now: Timestamp, names: &Interner) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let pending = self.history.next_pending();
+            let Some(mut slice) = self.cursor.or(pending) else { break };
+            if self.empty_run >= Judge::max_empty_run(&self.params.detection) {
+                slice = slice.max(pending.unwrap_or(end).min(end));
+            }
+            self.cursor = Some(slice);
+            if slice >= end {
+                break;
+            }
+            let has_data = pending == Some(slice);
+            self.empty_run = if has_data { 0 } else { self.empty_run + 1 };
+            self.cursor = Some(slice + 1);
+            events.extend(self.judge_slice(slice, now, names));
+        }
+        events
+    }
+
+    fn judge_slice(
+        &mut self,
+        slice: SliceIndex,
+        now: Timestamp,
+        names: &Interner,
+    ) -> Option<Event> {
+        self.tick += 1;
+        self.history.begin(self.tick, slice, &self.params.detection);
+        self.roles.update(&self.history, names);
+        self.prices.update(&self.history);
+        let until = self.judged_until();
+        self.operations.update(&mut self.history, self.tick, until, &self.params);
+        let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
+        match self.open.take() {
+            None => self.consider(hot, now, names),
+            Some(open) => self.follow_up(open, hot, names),
+        }
+    }
+
+    /// The entry has been seen often enough to say what is normal for it. The first calls of a new
+    /// entry are slow for reasons of their own (cold caches, code never run before).
+    fn is_known(&self, entry: Id) -> bool {
+        let entry = self.history.entries().get(&entry);
+        let least = self.params.detection.min_learned_requests;
+        entry.is_some_and(|entry| entry.sums.baseline().requests >= least)
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            history: &self.history,
+            roles: &self.roles,
+            prices: &self.prices,
+            params: &self.params.detection,
+            now: self.tick,
+        }
+    }
+
+    /// What is hot in any window, under the entries that `chosen` picks.
+    fn hot(&self, chosen: impl Fn(Id) -> bool, params: DetectionParams) -> Hot {
+        let scene = Scene { params: &params, ..self.scene() };
+        let mut hot = Hot::default();
+        for window in params.windows {
+            let from = (self.tick + 1).saturating_sub(window);
+            let parts =
+                decompose(scene.history, scene.prices, Cohort::since(from), &chosen, &params);
+            hot.extend(&scene.hot(window, &parts));
+        }
+        hot
+    }
+
+    /// No incident is open: does one open?
+    fn consider(&mut self, hot: Hot, now: Timestamp, names: &Interner) -> Option<Event> {
+        if hot.is_empty() {
+            self.streak = 0;
+            self.candidate = Hot::default();
+            return None;
+        }
+        self.candidate.extend(&hot);
+        self.streak += 1;
+        if self.streak < self.params.detection.open_after {
+            return None;
+        }
+        let hot = std::mem::take(&mut self.candidate);
+        let affected = self.entries_with(&hot);
+        let onset = self.onset(&hot, &affected);
+        let attribution = self.attribute(Cohort::since(onset), &affected, &hot);
+        let mut incident = self.describe(&attribution, onset, names);
+        let worth_it = self.is_felt(&attribution) && !incident.suspects.is_empty();
+        let Some(first) = attribution.accused.first().filter(|_| worth_it) else {
+            // Something is slower, but no request is, or nobody can be named: not worth waking
+            // anyone; look again.
+            self.candidate = hot;
+            return None;
+        };
+        let first_suspect = first.party;
+        self.add_up(&attribution);
+        self.incidents += 1;
+        incident.id = self.incidents;
+        incident.detected = self.judged_until();
+        self.note_delay(now);
+        self.streak = 0;
+        let mut open = OpenIncident {
+            published: incident.clone(),
+            first_suspect,
+            hot,
+            affected,
+            frozen_nodes: BTreeSet::new(),
+            onset,
+            last_hot: self.tick,
+            quiet: 0,
+        };
+        self.freeze(&mut open);
+        self.open = Some(open);
+        Some(Event::Opened(incident))
+    }
+
+    /// An incident is open: does it go on, change or end?
+    fn follow_up(&mut self, mut open: OpenIncident, hot: Hot, names: &Interner) -> Option<Event> {
+        let lasted = self.judged_until().since(open.published.start);
+        if lasted > self.params.detection.adopt_after {
+            return Some(self.close(open, true));
+        }
+        let per_slice = self.attribute(Cohort::at(self.tick), &open.affected, &open.hot);
+        self.add_up(&per_slice);
+        if hot.is_empty() {
+            open.quiet += 1;
+            if open.quiet >= self.params.detection.close_after {
+                return Some(self.close(open, false));
+            }
+            self.open = Some(open);
+            return None;
+        }
+        open.quiet = 0;
+        open.last_hot = self.tick;
+        open.hot.extend(&hot);
+        open.affected = self.entries_with(&open.hot);
+        self.freeze(&mut open);
+        let event = self.update(&mut open, names);
+        self.open = Some(open);
+        event
+    }
+
+    /// Computes the suspects of an open incident anew.
+    fn update(&self, open: &mut OpenIncident, names: &Interner) -> Option<Event> {
+        let oldest = (self.tick + 1).saturating_sub(self.params.detection.cohort);
+        let from = open.onset.max(oldest);
+        let attribution = self.attribute(Cohort::since(from), &open.affected, &open.hot);
+        let described = self.describe(&attribution, from, names);
+        let first = attribution.accused.first().filter(|_| !described.suspects.is_empty())?;
+        let was = open.published.suspects.first().map(|suspect| suspect.service.clone());
+        let Incident { id, start, detected, .. } = open.published;
+        open.published = Incident { id, start, detected, ..described };
+        let changed = open.first_suspect != first.party;
+        open.first_suspect = first.party;
+        let was = was.filter(|_| changed)?;
+        Some(Event::SuspectChanged { incident: open.published.clone(), was })
+    }
+
+    fn close(&mut self, open: OpenIncident, adopt: bool) -> Event {
+        for &entry in &open.affected {
+            if let Some(entry) = self.history.entry_mut(entry) {
+                if adopt { entry.age.adopt() } else { entry.age.thaw(open.last_hot) }
+            }
+        }
+        for &node in &open.frozen_nodes {
+            let age = &mut self.history.node_mut(node).age;
+            if adopt { age.adopt() } else { age.thaw(open.last_hot) }
+        }
+        let mut incident = open.published;
+        incident.end = Some(self.end_of(open.last_hot));
+        self.closed.push_front(incident.clone());
+        self.closed.truncate(self.params.max_incidents);
+        self.candidate = Hot::default();
+        Event::Closed(incident)
+    }
+
+    fn attribute(&self, cohort: Cohort, affected: &BTreeSet<Id>, hot: &Hot) -> Attribution {
+        let scene = self.scene();
+        let params =
+            DetectionParams { min_evidence: scene.params.min_evidence_of_claim, ..*scene.params };
+        let believed = self.hot(|entry| affected.contains(&entry), params).nodes;
+        attribute(&scene, cohort, affected, hot, &believed)
+    }
+
+    /// The verdict in words; id and times of an incident that is already known are the caller's.
+    fn describe(&self, attribution: &Attribution, from: Tick, names: &Interner) -> Incident {
+        let scene = self.scene();
+        let whole = attribution.whole();
+        let unexplained = attribution.unexplained().max(0.0);
+        Incident {
+            id: 0,
+            start: self.start_of(from),
+            detected: Timestamp::default(),
+            end: None,
+            excess_seconds: whole.max(0.0) / 1e9,
+            unexplained_share: if whole > 0.0 { unexplained / whole } else { 0.0 },
+            entries: report::entries(&scene, names, attribution),
+            suspects: report::suspects(&scene, names, attribution, from),
+        }
+    }
+
+    /// Requests take longer by a share that matters: those that got slower as a whole, or, where a
+    /// change of traffic mix hides it in the sum, because what is claimed is much of their time.
+    fn is_felt(&self, attribution: &Attribution) -> bool {
+        /// A cause that takes a third of all the time is felt whatever the mix.
+        const LARGE: f64 = 1.0 / 3.0;
+        let parts = || attribution.parts.entries.values();
+        let slower = parts().filter(|part| part.excess > 0);
+        let (excess, duration) = slower.fold((0.0, 0.0), |(excess, duration), part| {
+            (excess + part.excess as f64, duration + part.duration as f64)
+        });
+        let all: f64 = parts().map(|part| part.duration as f64).sum();
+        excess > self.params.detection.min_share * duration || attribution.claimed > LARGE * all
+    }
+
+    /// Entries under which something hot occurs.
+    fn entries_with(&self, hot: &Hot) -> BTreeSet<Id> {
+        let parents = hot.fan_outs.iter().map(|&(parent, _)| parent);
+        let nodes = hot.nodes.iter().copied().chain(parents);
+        let paths = nodes.flat_map(|node| &self.history.node(node).paths);
+        let entries = paths.map(|&path| self.history.path(path).entry);
+        let known = entries.filter(|&entry| self.is_known(entry));
+        known.chain(hot.new_operations.iter().map(|&(entry, _)| entry)).collect()
+    }
+
+    /// Where the sum of what is hot begins to rise: each slice counts for what it has beyond half of
+    /// what the newest ones have.
+    fn onset(&self, hot: &Hot, affected: &BTreeSet<Id>) -> Tick {
+        let [.., longest] = self.params.detection.windows;
+        let first = (self.tick + 1).saturating_sub(longest).max(1);
+        let heat: Vec<f64> =
+            (first..=self.tick).map(|tick| self.heat(Cohort::at(tick), hot, affected)).collect();
+        let newest = &heat[heat.len().saturating_sub(3)..];
+        let half = newest.iter().sum::<f64>() / newest.len().max(1) as f64 / 2.0;
+        let mut best = (f64::MIN, self.tick);
+        let mut sum = 0.0;
+        for (back, heat) in (0..).zip(heat.iter().rev()) {
+            sum += heat - half;
+            if sum >= best.0 {
+                best = (sum, self.tick - back);
+            }
+        }
+        best.1
+    }
+
+    /// Nanoseconds that hot things cost above expectation.
+    fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> f64 {
+        let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
+        let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
+        let slower: f64 = nodes.map(|(_, part)| (part.per_call + part.new) as f64).sum();
+        use super::verdict::Reason::{CallCount, NewOperation};
+        let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
+        let others = claims.filter(|claim| matches!(claim.reason, CallCount | NewOperation));
+        slower + others.map(|claim| claim.nanos).sum::<f64>()
+    }
+
+    /// What is affected stops learning, with everything that occurs under it.
+    fn freeze(&mut self, open: &mut OpenIncident) {
+        for &id in &open.affected {
+            let Some(entry) = self.history.entry_mut(id) else { continue };
+            entry.age.freeze();
+            let paths = entry.paths.clone();
+            for path in paths {
+                let node = self.history.path(path).node;
+                if open.frozen_nodes.insert(node) {
+                    self.history.node_mut(node).age.freeze();
+                }
+            }
+        }
+    }
+
+    fn add_up(&mut self, attribution: &Attribution) {
+        let until = self.judged_until();
+        let scene = Scene {
+            history: &self.history,
+            roles: &self.roles,
+            prices: &self.prices,
+            params: &self.params.detection,
+            now: self.tick,
+        };
+        self.tally.add(&scene, attribution, until);
+    }
+
+    fn note_delay(&mut self, now: Timestamp) {
+        let streak = u64::from(self.streak.saturating_sub(1));
+        let first_hot = self.tick.saturating_sub(streak);
+        if self.detection_delays.len() < Judge::MAX_DELAYS {
+            self.detection_delays.push(now.since(self.end_of(first_hot)).as_secs_f64());
+        }
+    }
+
+    fn slice_length(&self) -> Nanos {
+        self.params.detection.slice
+    }
+
+    fn start_of(&self, tick: Tick) -> Timestamp {
+        let slice = self.history.slice_of(tick).unwrap_or_default();
+        Timestamp(slice.saturating_mul(self.slice_length().0))
+    }
+
+    fn end_of(&self, tick: Tick) -> Timestamp {
+        self.start_of(tick) + self.slice_length()
+    }
+
+    /// The end of the last slice judged.
+    fn judged_until(&self) -> Timestamp {
+        if self.tick == 0 { Timestamp::default() } else { self.end_of(self.tick) }
+    }
+}

@@ -1,0 +1,185 @@
+//! Whose time a node's time is: decided here from all that has been seen, not where spans come in.
+//!
+//! A CLIENT span without a child is a dependency if nobody of that name sends spans; if somebody does,
+//! the far side was lost, and its time is nobody's to blame. A dependency that begins to send spans
+//! changes sides with its whole history, because only the label changes.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
+use super::aggregate::{GroupKey, Id, NodeKey};
+use super::history::History;
+use super::verdict::SuspectKind;
+use crate::model::{Interner, Key, KeyId, Sym};
+
+/// Whose time it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// The service's own.
+    Own(Sym),
+    /// A callee's that sends no spans.
+    Dependency(Sym),
+    /// Between two services, before the callee's span (`Request`) or after it (`Response`).
+    Gap(Gap),
+    /// An edge as a whole; its time is in its two gaps.
+    Edge,
+    /// Unknown: the far side's spans are missing, or there were too many names.
+    Unknown,
+}
+
+/// One direction of the calls from one service to another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Gap {
+    /// Who calls.
+    pub caller: Sym,
+    /// Who is called.
+    pub callee: Sym,
+    /// The way there or the way back.
+    pub direction: Direction,
+}
+
+/// The way there or the way back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Direction {
+    /// Before the callee's span starts.
+    Request,
+    /// After it ended.
+    Response,
+}
+
+/// Somebody who can be suspected: a service, a dependency, or the callee of a suspected link.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Party {
+    /// What sort.
+    pub kind: SuspectKind,
+    /// Its name.
+    pub name: Sym,
+}
+
+impl Party {
+    /// An instrumented service.
+    pub(super) fn service(name: Sym) -> Party {
+        Party { kind: SuspectKind::Service, name }
+    }
+}
+
+/// The roles of all nodes at one tick, and the names behind their numbers.
+#[derive(Default)]
+pub(super) struct Roles {
+    roles: Vec<Role>,
+    keys: HashMap<KeyId, Key, RandomState>,
+    /// Services that send spans, in lower case.
+    services: HashSet<String, RandomState>,
+    known_services: BTreeSet<Sym>,
+    /// Whether a peer's name is that of a service that sends spans.
+    peers: HashMap<Sym, bool, RandomState>,
+}
+
+impl Roles {
+    /// Brings the roles up to what the history now knows.
+    pub(super) fn update(&mut self, history: &History, names: &Interner) {
+        for node in history.nodes() {
+            let service = match key_of(node.key) {
+                Some(id) => self.keys.entry(id).or_insert_with(|| names.resolve(id)).service,
+                None => continue,
+            };
+            if self.known_services.insert(service) {
+                self.services.insert(names.text(service).to_lowercase());
+                self.peers.clear();
+            }
+        }
+        for node in history.nodes() {
+            if let NodeKey::Leaf(_, Some(peer)) = node.key {
+                self.look_up_peer(peer, names);
+            }
+        }
+        let remote = calls_with_a_far_side(history);
+        self.roles.clear();
+        for node in history.nodes() {
+            let is_lost = |key| {
+                let with_far_side = remote.get(&key).copied().unwrap_or(0);
+                with_far_side > node.baseline().count() + node.calls_since(0)
+            };
+            let role = self.role(node.key, is_lost);
+            self.roles.push(role);
+        }
+    }
+
+    /// The role of a node.
+    pub(super) fn of(&self, node: Id) -> Role {
+        self.roles.get(node as usize).copied().unwrap_or(Role::Unknown)
+    }
+
+    /// The operation of a node.
+    pub(super) fn key(&self, node: NodeKey) -> Option<Key> {
+        self.keys.get(&key_of(node)?).copied()
+    }
+
+    /// Who the time of a group is put on, if anybody.
+    pub(super) fn party_of_group(&self, group: GroupKey) -> Option<Party> {
+        match group {
+            GroupKey::Service(service) => Some(Party::service(service)),
+            GroupKey::Peer(peer) if !self.is_instrumented(peer) => {
+                Some(Party { kind: SuspectKind::Dependency, name: peer })
+            }
+            _ => None,
+        }
+    }
+
+    fn role(&self, key: NodeKey, is_lost: impl Fn(KeyId) -> bool) -> Role {
+        let service = |id: KeyId| self.keys.get(&id).map(|key| key.service);
+        let gap = |id, callee, direction| match service(id) {
+            Some(caller) => Role::Gap(Gap { caller, callee, direction }),
+            None => Role::Unknown,
+        };
+        match key {
+            NodeKey::Own(id) => service(id).map_or(Role::Unknown, Role::Own),
+            NodeKey::Edge(..) => Role::Edge,
+            NodeKey::Request(id, callee) => gap(id, callee, Direction::Request),
+            NodeKey::Response(id, callee) => gap(id, callee, Direction::Response),
+            NodeKey::Leaf(_, Some(peer)) if self.is_instrumented(peer) => Role::Unknown,
+            NodeKey::Leaf(_, Some(peer)) => Role::Dependency(peer),
+            NodeKey::Leaf(id, None) if is_lost(id) => Role::Unknown,
+            NodeKey::Leaf(id, None) => service(id).map_or(Role::Unknown, Role::Own),
+            NodeKey::Overflow => Role::Unknown,
+        }
+    }
+
+    fn is_instrumented(&self, peer: Sym) -> bool {
+        self.peers.get(&peer).copied().unwrap_or(false)
+    }
+
+    /// `cart`, `cart:8080` and `cart.shop.svc.cluster.local` all name the service `cart`.
+    fn look_up_peer(&mut self, peer: Sym, names: &Interner) {
+        let services = &self.services;
+        self.peers.entry(peer).or_insert_with(|| {
+            let text = names.text(peer).to_lowercase();
+            let host = text.split(':').next().unwrap_or(&text);
+            let label = host.split('.').next().unwrap_or(host);
+            [text.as_str(), host, label].iter().any(|name| services.contains(*name))
+        });
+    }
+}
+
+fn key_of(node: NodeKey) -> Option<KeyId> {
+    match node {
+        NodeKey::Own(id)
+        | NodeKey::Leaf(id, _)
+        | NodeKey::Edge(id, _)
+        | NodeKey::Request(id, _)
+        | NodeKey::Response(id, _) => Some(id),
+        NodeKey::Overflow => None,
+    }
+}
+
+/// Calls of each client operation that had a child in another service.
+fn calls_with_a_far_side(history: &History) -> HashMap<KeyId, u64, RandomState> {
+    let mut calls: HashMap<KeyId, u64, RandomState> = HashMap::default();
+    for node in history.nodes() {
+        if let NodeKey::Edge(id, _) = node.key {
+            *calls.entry(id).or_default() += node.baseline().count() + node.calls_since(0);
+        }
+    }
+    calls
+}

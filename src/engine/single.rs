@@ -1,0 +1,91 @@
+//! All shards and the judge in one thread: the engine of replay, compare and the tests.
+//!
+//! Live, the same parts run in threads of their own; that the result does not depend on the number of
+//! shards is a law, tested on this.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::judge::Judge;
+use super::params::EngineParams;
+use super::shard::Shard;
+use super::verdict::{Board, Event, Incident};
+use crate::model::{Interner, SpanRecord, Timestamp, TraceId};
+
+/// Spans in, verdicts out.
+pub struct Engine {
+    names: Arc<Interner>,
+    shards: Vec<Shard>,
+    judge: Judge,
+    /// Spans on their way to each shard; kept for their memory.
+    lanes: Vec<Vec<SpanRecord>>,
+}
+
+/// The shard, of `shards`, that owns a trace.
+pub fn shard_of(trace: TraceId, shards: usize) -> usize {
+    let id = trace.get();
+    #[allow(clippy::cast_possible_truncation)] // mixing: all bits count, none is a quantity
+    let folded = (id >> 64) as u64 ^ id as u64;
+    // Fibonacci hashing: ids that count up are spread as well as random ones.
+    let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    usize::try_from(mixed).unwrap_or(0) % shards.max(1)
+}
+
+impl Engine {
+    /// An engine that knows nothing. The names in the spans it is given are those of `names`.
+    pub fn new(params: EngineParams, names: Arc<Interner>, shards: usize) -> Engine {
+        let count = shards.max(1);
+        Engine {
+            names,
+            shards: (0..count).map(|_| Shard::new(&params, count)).collect(),
+            judge: Judge::new(params),
+            lanes: vec![Vec::new(); count],
+        }
+    }
+
+    /// Takes in spans that arrive at `now`.
+    pub fn ingest(&mut self, records: &[SpanRecord], now: Timestamp) {
+        for &record in records {
+            self.lanes[shard_of(record.trace, self.shards.len())].push(record);
+        }
+        for (shard, lane) in self.shards.iter_mut().zip(&mut self.lanes) {
+            shard.ingest(lane, now, &self.names);
+            lane.clear();
+        }
+    }
+
+    /// Lets time pass: closes what is due, judges what is over.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Event> {
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            self.judge.merge(index, shard.tick(now, &self.names));
+        }
+        self.judge.advance(now, &self.names)
+    }
+
+    /// The stream has ended: closes and judges everything.
+    pub fn finish(&mut self, now: Timestamp) -> Vec<Event> {
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            self.judge.merge(index, shard.finish(&self.names));
+        }
+        self.judge.finish(now, &self.names)
+    }
+
+    /// What can be read now.
+    pub fn board(&self) -> Board {
+        self.judge.board(&self.names)
+    }
+
+    /// All incidents, the oldest first.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.judge.incidents()
+    }
+
+    /// What became of the spans so far.
+    pub fn account(&self) -> Account {
+        let mut account = Account::default();
+        for shard in &self.shards {
+            account.add(&shard.account());
+        }
+        account
+    }
+}

@@ -1,0 +1,101 @@
+//! The few tests that decide whether a rise is believed. Pure functions of counts and moments.
+
+/// Evidence, in nats, that the share of slow calls is higher recently than in the baseline:
+/// the log-likelihood ratio (half of the G statistic) of two binomials against one. `slow` of `all`
+/// each; zero unless the share rose and at least `min_slow` recent calls are slow.
+pub(super) fn share_rose(recent: Share, baseline: Share, min_slow: f64) -> f64 {
+    let (rate, before) = (recent.rate(), baseline.rate());
+    if recent.slow < min_slow || rate <= before {
+        return 0.0;
+    }
+    let pooled = (recent.slow + baseline.slow) / (recent.all + baseline.all);
+    recent.log_likelihood_ratio(pooled) + baseline.log_likelihood_ratio(pooled)
+}
+
+/// So many slow ones of so many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// The slow ones.
+    pub slow: f64,
+    /// All of them.
+    pub all: f64,
+}
+
+impl Share {
+    fn rate(self) -> f64 {
+        if self.all > 0.0 { self.slow / self.all } else { 0.0 }
+    }
+
+    fn log_likelihood_ratio(self, pooled: f64) -> f64 {
+        let term = |count: f64, expected: f64| {
+            if count > 0.0 && expected > 0.0 { count * (count / expected).ln() } else { 0.0 }
+        };
+        let fast = self.all - self.slow;
+        term(self.slow, self.all * pooled) + term(fast, self.all * (1.0 - pooled))
+    }
+}
+
+/// A sample by its size, mean and variance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    /// How many values.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their variance.
+    pub variance: f64,
+}
+
+/// By how many standard errors the mean rose, the variance pooled with a prior of `prior_weight`
+/// values of variance `prior_variance`, because few values say little about it.
+pub(super) fn mean_rose(
+    recent: Moments,
+    baseline: Moments,
+    prior_weight: f64,
+    prior_variance: f64,
+) -> f64 {
+    if recent.count == 0.0 || baseline.count == 0.0 {
+        return 0.0;
+    }
+    let squares = baseline.count * baseline.variance
+        + recent.count * recent.variance
+        + prior_weight * prior_variance;
+    let pooled = squares / (baseline.count + recent.count + prior_weight);
+    (recent.mean - baseline.mean) / (pooled * (1.0 / recent.count + 1.0 / baseline.count)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn share(slow: f64, all: f64) -> Share {
+        Share { slow, all }
+    }
+
+    #[test]
+    fn evidence_is_the_log_likelihood_ratio() {
+        // By hand: 10 of 10 against 0 of 10; pooled 1/2, so 20 ln 2.
+        let nats = share_rose(share(10.0, 10.0), share(0.0, 10.0), 5.0);
+        assert!((nats - 20.0 * 2f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_share_that_fell_or_few_slow_calls_are_no_evidence() {
+        assert_eq!(share_rose(share(5.0, 100.0), share(50.0, 100.0), 5.0), 0.0);
+        assert_eq!(share_rose(share(4.0, 4.0), share(0.0, 1000.0), 5.0), 0.0);
+        assert_eq!(share_rose(share(0.0, 0.0), share(0.0, 0.0), 0.0), 0.0);
+    }
+
+    #[test]
+    fn a_rise_of_one_deviation_in_four_values_each_is_its_standard_error() {
+        let of = |mean| Moments { count: 4.0, mean, variance: 1.0 };
+        let t = mean_rose(of(1.0), of(0.0), 0.0, 0.0);
+        assert!((t - 2f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn constant_samples_have_a_finite_answer() {
+        let of = |mean| Moments { count: 4.0, mean, variance: 0.0 };
+        assert!(mean_rose(of(1.0), of(0.0), 8.0, 0.09).is_finite());
+    }
+}

@@ -1,0 +1,113 @@
+//! Seconds put on suspects and entries, counted up slice by slice: the additive series.
+//!
+//! While an incident is open every slice's excess is shared out on its own and added here, so the
+//! counters of several replicas, or of several hours, may be summed. What the suspects of a slice get
+//! is at most what its entries lost.
+
+use std::collections::BTreeMap;
+
+use super::attribute::{Attribution, Claim};
+use super::detect::Scene;
+use super::roles::Party;
+use super::verdict::{EntryExcessRow, ExcessRow, Exemplar, Reason};
+use crate::model::{Interner, Key, Nanos, SpanKind, Sym, Timestamp};
+
+/// The counters so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    suspects: BTreeMap<(Party, Sym, SpanKind, Reason), Counter>,
+    entries: BTreeMap<(Sym, Sym, SpanKind), Counter>,
+}
+
+#[derive(Default)]
+struct Counter {
+    seconds: f64,
+    exemplar: Option<Exemplar>,
+    at: Timestamp,
+}
+
+impl Tally {
+    /// Adds a cohort that ended at `at`.
+    pub(super) fn add(&mut self, scene: &Scene<'_>, cohort: &Attribution, at: Timestamp) {
+        let total = cohort.parts.total as f64;
+        if total <= 0.0 {
+            return;
+        }
+        let scale = if cohort.claimed > total { total / cohort.claimed } else { 1.0 };
+        for claim in cohort.accused.iter().flat_map(|accused| &accused.claims) {
+            let Some(key) = scene.roles.key(scene.history.node(claim.node).key) else { continue };
+            self.add_claim(scene, claim, key, scale, at);
+        }
+        for (&id, part) in &cohort.parts.entries {
+            let node = scene.history.node(scene.history.path(id).node);
+            let Some(key) = scene.roles.key(node.key).filter(|_| part.excess > 0) else { continue };
+            let counter = self.entries.entry((key.service, key.name, key.kind)).or_default();
+            counter.seconds += part.excess as f64 / 1e9;
+            counter.at = at;
+        }
+    }
+
+    fn add_claim(&mut self, scene: &Scene<'_>, claim: &Claim, key: Key, scale: f64, at: Timestamp) {
+        let row = (claim.party, key.name, key.kind, claim.reason);
+        let counter = self.suspects.entry(row).or_default();
+        let seconds = claim.nanos * scale / 1e9;
+        counter.seconds += seconds;
+        counter.at = at;
+        let slowest = scene.history.node(claim.node).slowest_since(scene.now, 1);
+        if let Some(slowest) = slowest.first() {
+            counter.exemplar = Some(Exemplar { trace: slowest.trace, seconds, at });
+        }
+    }
+
+    /// Counters by suspect, by name; those idle for `expire` are left out.
+    pub(super) fn suspects(
+        &self,
+        names: &Interner,
+        now: Timestamp,
+        expire: Nanos,
+    ) -> Vec<ExcessRow> {
+        let live = self.suspects.iter().filter(|(_, counter)| now.since(counter.at) < expire);
+        let mut rows: Vec<ExcessRow> = live
+            .map(|(&(party, name, span_kind, reason), counter)| ExcessRow {
+                service: names.text(party.name),
+                kind: party.kind,
+                operation: names.text(name),
+                span_kind,
+                reason,
+                seconds: counter.seconds,
+                exemplar: counter.exemplar,
+            })
+            .collect();
+        rows.sort_by(|one, two| {
+            let order = |row: &ExcessRow| {
+                (row.service.clone(), row.kind, row.operation.clone(), row.span_kind, row.reason)
+            };
+            order(one).cmp(&order(two))
+        });
+        rows
+    }
+
+    /// Counters by entry, by name; those idle for `expire` are left out.
+    pub(super) fn entries(
+        &self,
+        names: &Interner,
+        now: Timestamp,
+        expire: Nanos,
+    ) -> Vec<EntryExcessRow> {
+        let live = self.entries.iter().filter(|(_, counter)| now.since(counter.at) < expire);
+        let mut rows: Vec<EntryExcessRow> = live
+            .map(|(&(service, operation, span_kind), counter)| EntryExcessRow {
+                service: names.text(service),
+                operation: names.text(operation),
+                span_kind,
+                seconds: counter.seconds,
+            })
+            .collect();
+        rows.sort_by(|one, two| {
+            let order =
+                |row: &EntryExcessRow| (row.service.clone(), row.operation.clone(), row.span_kind);
+            order(one).cmp(&order(two))
+        });
+        rows
+    }
+}

@@ -1,0 +1,65 @@
+//! Spans for the room's own tests, written in a few words: ids and times are small numbers.
+
+use crate::model::{AttrSetId, Key, KeyId, Span, SpanId, SpanKind, Sym, Timestamp};
+
+/// A span to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    id: u64,
+    parent: u64,
+    key: Key,
+    start: u64,
+    end: u64,
+}
+
+/// A service by number.
+pub(crate) fn service(number: u32) -> Sym {
+    Sym(number)
+}
+
+impl Draft {
+    /// An internal span; parent 0 means none.
+    pub(crate) fn new(id: u64, parent: u64, service: Sym) -> Draft {
+        let key = Key { service, name: Sym(1000), kind: SpanKind::Internal };
+        Draft { id, parent, key, start: 0, end: 0 }
+    }
+
+    pub(crate) fn times(self, start: u64, end: u64) -> Draft {
+        Draft { start, end, ..self }
+    }
+
+    pub(crate) fn server(self) -> Draft {
+        self.kind(SpanKind::Server)
+    }
+
+    pub(crate) fn client(self) -> Draft {
+        self.kind(SpanKind::Client)
+    }
+
+    pub(crate) fn producer(self) -> Draft {
+        self.kind(SpanKind::Producer)
+    }
+
+    pub(crate) fn consumer(self) -> Draft {
+        self.kind(SpanKind::Consumer)
+    }
+
+    fn kind(self, kind: SpanKind) -> Draft {
+        Draft { key: Key { kind, ..self.key }, ..self }
+    }
+
+    /// The spans, and the keys that their `KeyId`s index.
+    pub(crate) fn build(drafts: &[Draft]) -> (Vec<Span>, Vec<Key>) {
+        let spans = drafts.iter().enumerate().map(|(index, draft)| Span {
+            id: SpanId::new(draft.id).expect("tests number spans from 1"),
+            parent: SpanId::new(draft.parent),
+            start: Timestamp(draft.start),
+            end: Timestamp(draft.end),
+            key: KeyId(u32::try_from(index).expect("tests are small")),
+            peer: None,
+            attrs: AttrSetId::EMPTY,
+            failed: false,
+        });
+        (spans.collect(), drafts.iter().map(|draft| draft.key).collect())
+    }
+}

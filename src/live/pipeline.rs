@@ -1,0 +1,265 @@
+//! The threads between the receivers and the verdict: one per shard, and the judge.
+//!
+//! A request's spans are dealt out to the shards by trace id, one send per shard. Every second each
+//! shard hands what it has added up to the judge; the judge goes by the slowest of them. The judge
+//! leaves what it knows on the board for everyone to read. Receivers never wait: a request either has
+//! a permit or is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::books::Books;
+use super::budget::Permit;
+use super::clock::Clock;
+use crate::engine::account::Account;
+use crate::engine::aggregate::Delta;
+use crate::engine::judge::Judge;
+use crate::engine::shard::Shard;
+use crate::engine::verdict::Board;
+use crate::engine::{EngineParams, shard_of};
+use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
+use crate::publish::log;
+
+/// How often shards hand over and the judge looks whether a slice is over.
+const TICK: Nanos = Nanos::from_secs(1);
+
+/// Spans on their way to a shard.
+struct Parcel {
+    records: Vec<SpanRecord>,
+    arrived: Timestamp,
+    /// Shared by the parcels of one request; given back when the last of them has been taken in.
+    _permit: Arc<Permit>,
+}
+
+/// What a shard hands to the judge.
+struct HandOver {
+    shard: usize,
+    at: Timestamp,
+    delta: Delta,
+}
+
+/// What all threads share.
+struct Shared {
+    clock: Arc<Clock>,
+    names: Arc<Interner>,
+    books: Arc<Books>,
+    board: ArcSwap<Board>,
+    /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
+    ended: AtomicBool,
+}
+
+/// Held by each thread while it runs.
+struct Presence(Arc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The way in, and the board.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    /// `None` once closed. Read by every request, written once.
+    lanes: ArcSwapOption<Vec<Sender<Parcel>>>,
+}
+
+/// The running threads; ends them in order.
+pub struct Threads {
+    shards: Vec<JoinHandle<()>>,
+    judge: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Starts `threads` shards and a judge.
+    ///
+    /// # Errors
+    /// If the system has no more threads.
+    pub fn start(
+        params: EngineParams,
+        threads: usize,
+        clock: Arc<Clock>,
+        names: Arc<Interner>,
+        books: Arc<Books>,
+    ) -> std::io::Result<(Pipeline, Threads)> {
+        let board = ArcSwap::from_pointee(Board { learning: true, ..Board::default() });
+        let shared = Arc::new(Shared { clock, names, books, board, ended: AtomicBool::new(false) });
+        // Two hand-overs per shard may wait; a judge that falls behind further stops the shards, and
+        // through their permits the receivers.
+        let (to_judge, from_shards) = mpsc::sync_channel(2 * threads);
+        let mut lanes = Vec::with_capacity(threads);
+        let mut shards = Vec::with_capacity(threads);
+        for index in 0..threads {
+            let (lane, parcels) = mpsc::channel();
+            lanes.push(lane);
+            let worker = ShardWorker {
+                index,
+                shard: Shard::new(&params, threads),
+                settled: Account::default(),
+                shared: Arc::clone(&shared),
+                to_judge: to_judge.clone(),
+            };
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
+            shards.push(thread.spawn(move || worker.run(&parcels))?);
+        }
+        let judge = JudgeWorker {
+            judge: Judge::new(params),
+            reached: vec![Timestamp::default(); threads],
+            shared: Arc::clone(&shared),
+        };
+        let thread = thread::Builder::new().name("judge".to_owned());
+        let judge = thread.spawn(move || judge.run(&from_shards))?;
+        let lanes = ArcSwapOption::from_pointee(lanes);
+        Ok((Pipeline { shared, lanes }, Threads { shards, judge }))
+    }
+
+    /// Hands over the spans of one request, all or nothing. The permit is held until they have been
+    /// taken in; that is what bounds the lanes.
+    ///
+    /// # Errors
+    /// If the shards have stopped: the process is on its way out.
+    pub fn send(&self, records: Vec<SpanRecord>, permit: Permit) -> Result<(), Stopped> {
+        let permit = Arc::new(permit);
+        let arrived = self.shared.clock.now();
+        let lanes = self.lanes.load();
+        let lanes = lanes.as_deref().ok_or(Stopped)?;
+        let count = lanes.len();
+        let parcel = |records| Parcel { records, arrived, _permit: Arc::clone(&permit) };
+        if let [lane] = lanes.as_slice() {
+            return lane.send(parcel(records)).map_err(|_| Stopped);
+        }
+        let mut dealt: Vec<Vec<SpanRecord>> = vec![Vec::new(); count];
+        for record in records {
+            dealt[shard_of(record.trace, count)].push(record);
+        }
+        for (lane, records) in lanes.iter().zip(dealt) {
+            if !records.is_empty() {
+                lane.send(parcel(records)).map_err(|_| Stopped)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more; the threads end once they are done with what they have.
+    pub fn close(&self) {
+        self.lanes.store(None);
+    }
+
+    /// Spans are still being analyzed.
+    pub fn is_running(&self) -> bool {
+        self.lanes.load().is_some() && !self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// The verdicts as of the last slice.
+    pub fn board(&self) -> Arc<Board> {
+        self.shared.board.load_full()
+    }
+
+    /// The account of all spans.
+    pub fn books(&self) -> &Books {
+        &self.shared.books
+    }
+
+    /// The names in use.
+    pub fn names(&self) -> &Arc<Interner> {
+        &self.shared.names
+    }
+}
+
+/// The shards have stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the analysis has stopped")]
+pub struct Stopped;
+
+impl Threads {
+    /// Waits until everything handed in has been analyzed and judged. The pipeline must be gone.
+    pub fn join(self) {
+        for shard in self.shards {
+            // A thread that panicked has said so; there is nothing left to wait for.
+            let _ = shard.join();
+        }
+        let _ = self.judge.join();
+    }
+}
+
+struct ShardWorker {
+    index: usize,
+    shard: Shard,
+    /// The account as last entered in the books.
+    settled: Account,
+    shared: Arc<Shared>,
+    to_judge: SyncSender<HandOver>,
+}
+
+impl ShardWorker {
+    fn run(mut self, parcels: &Receiver<Parcel>) {
+        let _presence = Presence(Arc::clone(&self.shared));
+        let mut next_tick = self.shared.clock.now() + TICK;
+        loop {
+            let now = self.shared.clock.now();
+            if now >= next_tick {
+                let delta = self.shard.tick(now, &self.shared.names);
+                self.hand_over(now, delta);
+                next_tick = now + TICK;
+            }
+            match parcels.recv_timeout(Duration::from_nanos(next_tick.since(now).0)) {
+                Ok(Parcel { records, arrived, _permit }) => {
+                    self.shard.ingest(&records, arrived, &self.shared.names);
+                    self.settle();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let delta = self.shard.finish(&self.shared.names);
+        self.hand_over(self.shared.clock.now(), delta);
+    }
+
+    fn hand_over(&mut self, at: Timestamp, delta: Delta) {
+        self.settle();
+        // If the judge is gone the process is ending.
+        let _ = self.to_judge.send(HandOver { shard: self.index, at, delta });
+    }
+
+    fn settle(&mut self) {
+        let account = self.shard.account();
+        self.shared.books.settle(&self.settled, &account);
+        self.settled = account;
+    }
+}
+
+struct JudgeWorker {
+    judge: Judge,
+    /// The time each shard has reached.
+    reached: Vec<Timestamp>,
+    shared: Arc<Shared>,
+}
+
+impl JudgeWorker {
+    fn run(mut self, from_shards: &Receiver<HandOver>) {
+        let _presence = Presence(Arc::clone(&self.shared));
+        while let Ok(HandOver { shard, at, delta }) = from_shards.recv() {
+            self.judge.merge(shard, delta);
+            self.reached[shard] = at;
+            let slowest = self.reached.iter().min().copied().unwrap_or_default();
+            let before = self.judge.ticks();
+            let events = self.judge.advance(slowest, &self.shared.names);
+            if self.judge.ticks() > before {
+                self.publish();
+            }
+            events.iter().for_each(log::emit);
+        }
+        let events = self.judge.finish(self.shared.clock.now(), &self.shared.names);
+        self.publish();
+        events.iter().for_each(log::emit);
+    }
+
+    fn publish(&self) {
+        self.shared.board.store(Arc::new(self.judge.board(&self.shared.names)));
+    }
+}

@@ -1,0 +1,26 @@
+//! The only room that knows wire types: what comes in as OTLP (or an older format) leaves as spans.
+//!
+//! ```text
+//! bytes ─► wire (protobuf) ─┐
+//! text  ─► json ────────────┼─► Decoder ─► SpanParts::check ─► SpanSink
+//! files ─► file ────────────┘
+//! ```
+//! [`wire`] and [`json`] walk a message and build nothing but spans; [`receive`] puts them behind gRPC and
+//! HTTP; [`file`] reads recordings; [`send`] is the other direction, for the demo and for tests.
+//! Nothing here knows of traces, baselines, shards or clocks.
+
+mod attributes;
+mod decoder;
+pub mod file;
+mod json;
+pub mod receive;
+mod sink;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+pub use attributes::{AttributeRules, Interest};
+pub use decoder::{DecodeError, Decoder};
+pub use json::JsonError;
+pub use sink::{Batch, Defects, SpanSink};
+pub use wire::{Checked, Cost, CostLimits, WireError, count};

@@ -1,0 +1,180 @@
+//! Requests against the router, without a socket.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+use crate::publish::exposition::Limits;
+use crate::publish::testing::{self, after, read};
+
+#[derive(Default)]
+struct Fixed {
+    board: Board,
+    missing: Vec<String>,
+    ledgers: AtomicUsize,
+}
+
+impl Source for Fixed {
+    fn board(&self) -> Arc<Board> {
+        Arc::new(self.board.clone())
+    }
+    fn ledger(&self) -> Ledger {
+        self.ledgers.fetch_add(1, Ordering::SeqCst);
+        Ledger::default()
+    }
+    fn ready(&self) -> Result<(), Vec<String>> {
+        if self.missing.is_empty() { Ok(()) } else { Err(self.missing.clone()) }
+    }
+}
+
+fn fixed() -> Arc<Fixed> {
+    Arc::new(Fixed { board: testing::board(), ..Fixed::default() })
+}
+
+struct Got {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+async fn send(source: Arc<Fixed>, request: Request<Body>) -> Got {
+    let page = Arc::new(MetricsPage::new(Limits::default()));
+    let response = router(source, page).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Got { status: parts.status, headers: parts.headers, body }
+}
+
+async fn fetch(source: Arc<Fixed>, path: &str, headers: &[(&str, &str)]) -> Got {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(source, request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_plain_scrape_gets_text() {
+    let got = fetch(fixed(), "/metrics", &[]).await;
+    assert_eq!(got.status, StatusCode::OK);
+    assert_eq!(got.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(got.header("content-encoding"), "");
+    assert_eq!(read(got.text()).sum("laghound_operation_spans_total"), 1212.0);
+}
+
+#[tokio::test]
+async fn prometheus_gets_open_metrics_compressed() {
+    let accept = ("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    let got = fetch(fixed(), "/metrics", &[accept, ("accept-encoding", "gzip")]).await;
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(got.header("content-type"), open);
+    assert_eq!(got.header("content-encoding"), "gzip");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&got.body[..]).read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("# EOF\n"));
+    assert_eq!(read(&text).sum("laghound_operation_spans_total"), 1212.0);
+}
+
+#[tokio::test]
+async fn each_scrape_takes_one_ledger() {
+    let source = fixed();
+    let page = Arc::new(MetricsPage::new(Limits::default()));
+    let router = router(Arc::clone(&source) as Arc<dyn Source>, page);
+    for expected in 1..=3 {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap();
+        assert_eq!(source.ledgers.load(Ordering::SeqCst), expected);
+    }
+}
+
+#[tokio::test]
+async fn health_tells_alive_from_ready() {
+    assert_eq!(fetch(fixed(), "/livez", &[]).await.status, StatusCode::OK);
+    let ready = fetch(fixed(), "/readyz", &[]).await;
+    assert_eq!((ready.status, ready.text()), (StatusCode::OK, "ready\n"));
+    let missing = vec!["grpc receiver: not listening".to_owned(), "judge: stalled".to_owned()];
+    let source = Arc::new(Fixed { missing, ..Fixed::default() });
+    let not = fetch(Arc::clone(&source), "/readyz", &[]).await;
+    assert_eq!(not.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(not.text(), "not ready:\ngrpc receiver: not listening\njudge: stalled\n");
+    assert_eq!(fetch(source, "/livez", &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn suspects_are_those_of_open_incidents() {
+    let got = fetch(fixed(), "/api/v1/suspects", &[]).await;
+    assert_eq!(got.header("content-type"), "application/json");
+    let json = got.json();
+    assert_eq!(json["at"], "2026-09-21T14:20:20Z");
+    assert_eq!(json["learning"], false);
+    let suspect = &json["suspects"][0];
+    assert_eq!(suspect["incident"], 1);
+    assert_eq!(suspect["service"], "cart");
+    assert_eq!(suspect["score"], 0.93);
+    assert_eq!(suspect["where"]["value"], "cart-2");
+    assert_eq!(json["suspects"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn incidents_are_open_ones_first_then_past_ones() {
+    let mut board = testing::board();
+    let mut over = board.open[0].clone();
+    (over.id, over.end) = (7, Some(after(90)));
+    board.closed = vec![over];
+    let json =
+        fetch(Arc::new(Fixed { board, ..Fixed::default() }), "/api/v1/incidents", &[]).await.json();
+    assert_eq!(json["incidents"][0]["id"], 1);
+    assert!(json["incidents"][0]["end"].is_null());
+    assert_eq!(json["incidents"][1]["id"], 7);
+    assert_eq!(json["incidents"][1]["end"], "2026-09-21T14:21:30Z");
+}
+
+#[tokio::test]
+async fn before_the_first_slice_there_is_no_time() {
+    let json = fetch(Arc::new(Fixed::default()), "/api/v1/suspects", &[]).await.json();
+    assert!(json["at"].is_null());
+    assert_eq!(json["suspects"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn the_page_forbids_everything_but_its_own_style() {
+    let got = fetch(fixed(), "/", &[]).await;
+    assert_eq!(got.header("content-type"), "text/html; charset=utf-8");
+    assert!(
+        got.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'")
+    );
+    assert_eq!(got.header("x-content-type-options"), "nosniff");
+    assert!(got.text().contains("`cart` makes"));
+    let style = fetch(fixed(), "/page.css", &[]).await;
+    assert_eq!(style.header("content-type"), "text/css; charset=utf-8");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_in_json() {
+    let got = fetch(fixed(), "/api/v1/nothing", &[]).await;
+    assert_eq!(got.status, StatusCode::NOT_FOUND);
+    assert_eq!(got.header("content-type"), "application/problem+json");
+    assert_eq!(got.json()["status"], 404);
+    assert_eq!(got.json()["detail"], "there is nothing at /api/v1/nothing");
+    let got = send(fixed(), Request::post("/metrics").body(Body::empty()).unwrap()).await;
+    assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(got.json()["title"], "Method Not Allowed");
+    assert!(got.header("allow").contains("GET"));
+}

@@ -1,0 +1,137 @@
+//! The process's own numbers at one moment: what `/metrics` shows besides verdicts.
+//!
+//! One plain value, taken by the runtime in one consistent look, so that the accounting law holds at
+//! every scrape: accepted = analyzed + dropped + pending. It counts nothing itself. Counters in it
+//! never go back while the process lives.
+
+use std::collections::BTreeMap;
+
+use crate::model::Timestamp;
+
+/// By which protocol spans came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Transport {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP.
+    Http,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Transport; 2] = [Transport::Grpc, Transport::Http];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Grpc => "grpc",
+            Transport::Http => "http",
+        }
+    }
+}
+
+/// Counts by reason. A reason that can occur is best present from the start, at zero: a query over
+/// a series that does not exist has no result, not zero.
+pub type ByReason = BTreeMap<&'static str, u64>;
+
+/// The process's own numbers at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ledger {
+    /// Spans accepted.
+    pub accepted: BTreeMap<Transport, u64>,
+    /// Spans refused, each answered as rejected or to be retried.
+    pub refused: BTreeMap<(Transport, &'static str), u64>,
+    /// Requests that failed as a whole.
+    pub failed_requests: BTreeMap<(Transport, &'static str), u64>,
+    /// Accepted spans that were analyzed with their trace.
+    pub analyzed: u64,
+    /// Accepted spans that were not.
+    pub dropped: ByReason,
+    /// Traces closed, by what closed them.
+    pub traces_closed: ByReason,
+    /// Traces being put together.
+    pub pending_traces: u64,
+    /// Spans accepted and neither analyzed nor dropped yet.
+    pub pending_spans: u64,
+    /// Bytes in use, by what uses them.
+    pub memory_bytes: BTreeMap<&'static str, u64>,
+    /// Bytes that may be used.
+    pub memory_limit_bytes: u64,
+    /// Spans counted under the overflow operation.
+    pub overflow_spans: u64,
+    /// When the learned state was last saved.
+    pub snapshot_at: Option<Timestamp>,
+}
+
+impl Default for Ledger {
+    /// Nothing yet, from every transport.
+    fn default() -> Ledger {
+        Ledger {
+            accepted: Transport::ALL.map(|transport| (transport, 0)).into(),
+            refused: BTreeMap::new(),
+            failed_requests: BTreeMap::new(),
+            analyzed: 0,
+            dropped: ByReason::new(),
+            traces_closed: ByReason::new(),
+            pending_traces: 0,
+            pending_spans: 0,
+            memory_bytes: BTreeMap::new(),
+            memory_limit_bytes: 0,
+            overflow_spans: 0,
+            snapshot_at: None,
+        }
+    }
+}
+
+impl Ledger {
+    /// Whether every accepted span is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        let dropped: u128 = sum(self.dropped.values());
+        let out = dropped + u128::from(self.analyzed) + u128::from(self.pending_spans);
+        sum(self.accepted.values()) == out
+    }
+
+    /// Everything that was ever counted: of two ledgers of one process, the later has no less.
+    pub(super) fn progress(&self) -> u128 {
+        sum(self.accepted.values())
+            + sum(self.refused.values())
+            + sum(self.failed_requests.values())
+            + sum(self.dropped.values())
+            + sum(self.traces_closed.values())
+            + u128::from(self.analyzed)
+            + u128::from(self.overflow_spans)
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u128 {
+    counts.map(|count| u128::from(*count)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_balances_only_if_no_span_is_missing() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.is_balanced());
+        ledger.accepted.insert(Transport::Grpc, 7);
+        ledger.accepted.insert(Transport::Http, 5);
+        assert!(!ledger.is_balanced());
+        ledger.analyzed = 6;
+        ledger.dropped = [("late", 2), ("duplicate", 1)].into();
+        ledger.pending_spans = 3;
+        assert!(ledger.is_balanced());
+    }
+
+    #[test]
+    fn counts_at_their_end_do_not_overflow_the_law() {
+        let full = Ledger {
+            accepted: Transport::ALL.map(|transport| (transport, u64::MAX)).into(),
+            analyzed: u64::MAX,
+            pending_spans: u64::MAX,
+            ..Ledger::default()
+        };
+        assert!(full.is_balanced());
+    }
+}

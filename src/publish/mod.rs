@@ -1,0 +1,30 @@
+//! What leaves the program: metrics, JSON, the page, log events, reports for people.
+//!
+//! Everything here is a function of the engine's plain output ([`crate::engine::verdict`]) and of one
+//! ledger of the process's own numbers. Nothing here decides who is guilty, reads the clock or keeps
+//! state of the engine; names come from strangers and are escaped where they leave.
+
+pub mod admin;
+pub mod exposition;
+pub mod ledger;
+pub mod log;
+pub mod metrics_page;
+pub mod report;
+pub mod sentence;
+pub mod shapes;
+pub mod terminal;
+
+mod fold;
+mod negotiate;
+mod page;
+mod process;
+mod process_metrics;
+mod single_flight;
+mod suspects;
+mod text_format;
+mod words;
+
+#[cfg(test)]
+mod testing;
+
+pub use text_format::Format;

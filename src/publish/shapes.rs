@@ -1,0 +1,112 @@
+//! The JSON shapes of incidents and suspects: `replay --format json` and `/api/v1` share them.
+//!
+//! The names and their order are the contract's. Numbers have six significant digits: the digits
+//! after these differ between ways of adding the same sum. Names are given as they came.
+
+use serde::Serialize;
+
+use super::words::{rfc3339, rounded};
+use crate::engine::verdict::{EntryImpact, Incident, Suspect, Where};
+
+/// An incident.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct IncidentShape<'a> {
+    id: u64,
+    start: String,
+    detected: String,
+    end: Option<String>,
+    excess_seconds: f64,
+    unexplained_share: f64,
+    entries: Vec<EntryShape<'a>>,
+    suspects: Vec<SuspectShape<'a>>,
+}
+
+/// An entry operation that got slower.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct EntryShape<'a> {
+    service: &'a str,
+    operation: &'a str,
+    excess_seconds: f64,
+    baseline_seconds: f64,
+    recent_seconds: f64,
+}
+
+/// A suspect of an incident.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SuspectShape<'a> {
+    rank: usize,
+    service: &'a str,
+    kind: &'static str,
+    operation: &'a str,
+    score: f64,
+    excess_seconds: f64,
+    reason: &'static str,
+    pattern: &'static str,
+    #[serde(rename = "where")]
+    place: Option<WhereShape<'a>>,
+    baseline_seconds: f64,
+    recent_seconds: f64,
+    calls: u64,
+    example_trace_ids: Vec<String>,
+}
+
+/// The attribute value that singles out the slow calls.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct WhereShape<'a> {
+    attribute: &'a str,
+    value: &'a str,
+    share: f64,
+}
+
+impl<'a> From<&'a Incident> for IncidentShape<'a> {
+    fn from(incident: &'a Incident) -> Self {
+        IncidentShape {
+            id: incident.id,
+            start: rfc3339(incident.start),
+            detected: rfc3339(incident.detected),
+            end: incident.end.map(rfc3339),
+            excess_seconds: rounded(incident.excess_seconds),
+            unexplained_share: rounded(incident.unexplained_share),
+            entries: incident.entries.iter().map(EntryShape::from).collect(),
+            suspects: incident.suspects.iter().map(SuspectShape::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a EntryImpact> for EntryShape<'a> {
+    fn from(entry: &'a EntryImpact) -> Self {
+        EntryShape {
+            service: &entry.service,
+            operation: &entry.operation,
+            excess_seconds: rounded(entry.excess_seconds),
+            baseline_seconds: rounded(entry.baseline_seconds),
+            recent_seconds: rounded(entry.recent_seconds),
+        }
+    }
+}
+
+impl<'a> From<&'a Suspect> for SuspectShape<'a> {
+    fn from(suspect: &'a Suspect) -> Self {
+        SuspectShape {
+            rank: suspect.rank,
+            service: &suspect.service,
+            kind: suspect.kind.as_str(),
+            operation: &suspect.operation,
+            score: rounded(suspect.score),
+            excess_seconds: rounded(suspect.excess_seconds),
+            reason: suspect.reason.as_str(),
+            pattern: suspect.pattern.as_str(),
+            place: suspect.where_.as_ref().map(WhereShape::from),
+            baseline_seconds: rounded(suspect.baseline_seconds),
+            recent_seconds: rounded(suspect.recent_seconds),
+            calls: suspect.calls,
+            example_trace_ids: suspect.example_trace_ids.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Where> for WhereShape<'a> {
+    fn from(place: &'a Where) -> Self {
+        WhereShape { attribute: &place.attribute, value: &place.value, share: rounded(place.share) }
+    }
+}
