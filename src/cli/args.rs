@@ -29,15 +29,13 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 bad usag
     every setting.";
 
 /// The subcommands.
+// What stands above a variant would replace, in the help, what its struct says.
+#[allow(missing_docs)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Receive traces, publish suspects: the sidecar.
     Serve(ServeArgs),
-    /// Watch laghound find a fault: nothing to install.
     Demo(DemoArgs),
-    /// Find slowdowns in recorded traces.
     Replay(ReplayArgs),
-    /// Check a configuration file.
     CheckConfig(CheckConfigArgs),
 }
 

@@ -28,6 +28,10 @@ pub fn example() -> String {
         let mut words: Vec<&str> = key.name.split('.').collect();
         let word = words.pop().unwrap_or_default();
         let shared = open.iter().zip(&words).take_while(|(a, b)| a == b).count();
+        if shared < open.len() && shared == words.len() {
+            // Back from a subsection, to a key of the section around it.
+            out.push('\n');
+        }
         open.truncate(shared);
         for section in &words[shared..] {
             out.push('\n');

@@ -13,7 +13,7 @@ use super::yaml::Mark;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {file}")]
     Unreadable {
         /// The file.
         file: String,

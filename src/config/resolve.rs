@@ -119,6 +119,11 @@ impl Sources {
 }
 
 impl Loaded {
+    /// Who set a key.
+    pub fn place(&self, key: &str) -> Place {
+        self.places.get(key).cloned().unwrap_or(Place::Default)
+    }
+
     /// Every setting that differs from its default, in the order of the table.
     pub fn changed(&self) -> Vec<Changed> {
         let differing = KEYS.iter().filter(|key| key.value(&self.config) != key.default_value());
@@ -126,7 +131,7 @@ impl Loaded {
             .map(|key| Changed {
                 key: key.name,
                 value: key.value(&self.config),
-                place: self.places.get(key.name).cloned().unwrap_or(Place::Default),
+                place: self.place(key.name),
             })
             .collect()
     }

@@ -18,18 +18,19 @@ settings! {
         /// Address of OTLP over gRPC. Only this machine can reach the default; port 0 takes any
         /// free port, and the one taken is logged.
         grpc_endpoint: Endpoint = "receiver.grpc.endpoint", Endpoint::loopback(4317);
-        /// Address of OTLP over HTTP, protobuf and JSON, at /v1/traces.
+        /// Address of OTLP over HTTP, protobuf and JSON, at /v1/traces. Only this machine can reach
+        /// the default.
         http_endpoint: Endpoint = "receiver.http.endpoint", Endpoint::loopback(4318);
-        /// Largest request taken, before and after decompression. A Collector's batch of 8192 spans
-        /// is some 4 MiB.
+        /// Largest request taken, before and after decompression. OTLP recommends 64MiB; a quarter of
+        /// it still holds tens of thousands of spans, and bounds what one sender can take.
         max_request_size: ByteSize = "receiver.max_request_size", ByteSize::mib(16),
             in ByteSize::kib(1)..=ByteSize::gib(1);
-        /// Bytes of requests being decoded or waiting, all together. Beyond it senders are told to
-        /// come again later, which they do.
+        /// Bytes of requests being decoded or waiting, all together: four of the largest by default.
+        /// Beyond it senders are told to come again later, which exporters do by themselves.
         max_in_flight: ByteSize = "receiver.max_in_flight", ByteSize::mib(64),
             in ByteSize::kib(1)..=ByteSize::gib(64);
         /// Spans of one request, counted before anything is built from it: an empty span takes two
-        /// bytes on the wire, so the size alone says little.
+        /// bytes on the wire, so the size alone says little. Exporters send hundreds to thousands.
         max_spans_per_request: usize = "receiver.max_spans_per_request", 100_000,
             in 1..=10_000_000;
     }
@@ -53,26 +54,30 @@ settings! {
         /// every 5 s, each service at its own time, so children may come that much after their root.
         grace: Nanos = "assembly.grace", AssemblyParams::default().grace,
             in Nanos::from_millis(1)..=HOUR;
-        /// A trace without a root span is closed after this long without a new span.
+        /// A trace without a root span is closed after this long without a new span: the root ends
+        /// last, so it is worth waiting for longer than for the others.
         idle_timeout: Nanos = "assembly.idle_timeout", AssemblyParams::default().idle,
             in Nanos::from_millis(1)..=HOUR;
-        /// A trace is closed at this age, whatever still comes.
+        /// A trace is closed at this age, whatever still comes: a verdict cannot wait for streams and
+        /// jobs that run for hours.
         max_trace_age: Nanos = "assembly.max_trace_age", AssemblyParams::default().max_age,
             in Nanos::from_millis(1)..=DAY;
-        /// Open traces; beyond it the oldest are closed early.
+        /// Open traces, all together. Bounds the memory where most traces are small.
         max_traces: usize = "assembly.max_traces", AssemblyParams::default().max_traces,
             in 1..=100_000_000;
-        /// Spans of one trace; what comes beyond is counted and dropped.
+        /// Spans of one trace; what comes beyond is counted and dropped. Keeps a runaway loop in one
+        /// trace from taking the room of the others.
         max_spans_per_trace: usize = "assembly.max_spans_per_trace",
             AssemblyParams::default().max_spans_per_trace, in 1..=10_000_000;
-        /// Spans held in open traces, all together.
+        /// Spans held in open traces, all together. Bounds the memory where traces are large.
         max_spans: usize = "assembly.max_spans", AssemblyParams::default().max_spans,
             in 1..=1_000_000_000;
         /// Spans that ended longer ago than this when they arrive are too old to be judged: a sender
         /// that was cut off gives up after 5 minutes.
         max_span_age: Nanos = "assembly.max_span_age", AssemblyParams::default().max_span_age,
             in Nanos::from_secs(1)..=WEEK;
-        /// Spans that end further in the future than this come from a broken clock.
+        /// Spans that end further in the future than this come from a broken clock. Hosts that keep
+        /// their clocks set are apart by far less.
         max_span_ahead: Nanos = "assembly.max_span_ahead", AssemblyParams::default().max_span_ahead,
             in Nanos::ZERO..=DAY;
     }
@@ -80,12 +85,13 @@ settings! {
     /// What counts as slower.
     detection: DetectionKnobs {
         /// How readily a slowdown is believed. Higher finds smaller things sooner and errs more
-        /// often; 2 asks for half the evidence of 1.
+        /// often: 2 asks for half the evidence that 1 does. The accuracy figures are those of 1.
         sensitivity: f64 = "detection.sensitivity", 1.0, in 0.25..=4.0;
         /// Rises below this are never reported, however certain. Nobody is paged for less than a
         /// millisecond.
         min_rise: Nanos = "detection.min_rise", Nanos::from_millis(1), in Nanos::ZERO..=HOUR;
-        /// Rises below this part of what is normal are never reported: 0.15 is 15 %.
+        /// Rises below this part of what is normal are never reported: 0.15 is 15 %. Smaller
+        /// ones come and go with the load.
         min_rise_ratio: f64 = "detection.min_rise_ratio", 0.15, in 0.0..=100.0;
         /// A slowdown older than this is the new normal: the incident is closed and learned. Long
         /// enough that a night's incident is still one in the morning.
@@ -95,13 +101,14 @@ settings! {
 
     /// How many names are kept apart. What is beyond a limit is still counted, under `__overflow__`.
     names: Names {
-        /// Longest service or span name, in bytes; longer ones are cut and told apart by a hash.
+        /// Longest service or span name, in bytes; longer ones are cut and told apart by a hash. Names
+        /// made for people are shorter; longer ones mostly hold a query or a URL.
         max_name_length: usize = "names.max_name_length", InternLimits::default().name_bytes,
             in 32..=4096;
-        /// Services.
+        /// Services. Far more than one installation has, unless something makes their names up.
         max_services: usize = "names.max_services", InternLimits::default().services,
             in 1..=1_000_000;
-        /// Operations (service, span name and kind), all together. Each takes some 4 KiB.
+        /// Operations (service, span name and kind), all together. Each takes 3 to 4 KiB.
         max_operations: usize = "names.max_operations", InternLimits::default().operations,
             in 1..=10_000_000;
         /// Operations of one service: the share of a service that puts ids into its span names.
@@ -111,7 +118,7 @@ settings! {
 
     /// Attributes by which slow calls may be singled out: one instance, version or zone of many.
     where_: Where {
-        /// Of the resource.
+        /// Of the resource: what OpenTelemetry calls the instance, its version and its place.
         resource_attributes: Vec<String> = "where.resource_attributes", names(&[
             "service.instance.id", "k8s.pod.name", "host.name", "service.version",
             "cloud.availability_zone", "cloud.region",
@@ -122,17 +129,19 @@ settings! {
 
     /// What is published, and for how long.
     publish: Publish {
-        /// The series of an operation that was idle for this long are removed.
+        /// The series of an operation that was idle for this long are removed: long enough to outlast
+        /// a pause in traffic, short enough that a removed service does not linger.
         series_expiration: Nanos = "publish.series_expiration", Nanos::from_secs(900),
             in Nanos::from_secs(1)..=WEEK;
-        /// Series on /metrics, all together; beyond it operations fold into `__overflow__`.
+        /// Series on /metrics, all together; beyond it operations fold into `__overflow__`. About what
+        /// one Prometheus target should be asked for at most.
         max_series: usize = "publish.max_series", 100_000, in 100..=10_000_000;
     }
 
     /// What is logged, to standard error.
     log: Log {
         /// Least important event that is logged: off, error, warn, info, debug or trace. Incidents
-        /// are logged at info.
+        /// are logged at info, so a quieter level hides them.
         level: LogLevel = "log.level", LogLevel::Info;
         /// text for people, json (one object a line) for machines.
         format: LogFormat = "log.format", LogFormat::Text;
@@ -140,7 +149,8 @@ settings! {
 
     /// How the process ends.
     shutdown: Shutdown {
-        /// Time to answer open requests and to finish after SIGTERM. Kubernetes kills after 30 s.
+        /// Time to answer open requests and to finish after SIGTERM. Kubernetes kills after 30 s, so
+        /// this leaves room for a preStop hook.
         grace: Nanos = "shutdown.grace", Nanos::from_secs(10), in Nanos::ZERO..=HOUR;
     }
 }
