@@ -13,6 +13,7 @@ mod attributes;
 mod decoder;
 pub mod file;
 mod json;
+pub mod receive;
 mod sink;
 #[cfg(test)]
 mod testing;

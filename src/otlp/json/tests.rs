@@ -224,7 +224,7 @@ fn errors_are_short_and_say_where() {
 fn more_spans_than_allowed_are_refused() {
     let (names, rules) = testing::names_and_rules();
     let text = serde_json::to_vec(&testing::golden(1)).unwrap();
-    let mut decode = |spans| {
+    let decode = |spans| {
         let limits = CostLimits { spans, ..CostLimits::default() };
         let mut decoder = Decoder::new(names.clone(), rules.clone());
         decoder.json(&text, &limits, &mut Batch::default())
