@@ -18,7 +18,7 @@ use crate::engine::verdict::Board;
 use crate::live::clock::Clock;
 use crate::live::server::{Addresses, Server, Settings, StartError};
 use crate::model::Nanos;
-use crate::otlp::send::{OutgoingSpan, Sender, request};
+use crate::otlp::send::{OutgoingSpan, SendError, Sender, request};
 use crate::publish::terminal::View;
 use crate::sim::{Fault, Scenario, SimSpan, Slowdown, Truth, What, shop};
 
@@ -145,7 +145,7 @@ impl Show {
 
     async fn run(&self, server: &Server) -> Result<(), CliError> {
         let endpoint = format!("http://{}", self.addresses.grpc);
-        let mut sender = Sender::connect(endpoint).await.map_err(CliError::runtime)?;
+        let mut sender = Sender::connect(&endpoint, true).await.map_err(CliError::runtime)?;
         let mut screen = Screen::new(self.is_terminal);
         let batches = self.scenario.batches().map_err(CliError::runtime)?;
         for batch in batches {
@@ -204,11 +204,11 @@ impl Show {
 const CULPRITS: [(&str, u64); 4] =
     [("pricing", 120), ("cart", 150), ("catalog", 120), ("payments", 400)];
 
-async fn send(sender: &mut Sender, spans: &[SimSpan]) -> Result<(), crate::otlp::send::SendError> {
+async fn send(sender: &mut Sender, spans: &[SimSpan]) -> Result<(), SendError> {
     let texts: Vec<SpanTexts<'_>> = spans.iter().map(SpanTexts::of).collect();
     let outgoing: Vec<OutgoingSpan<'_>> =
         spans.iter().zip(&texts).map(|(span, texts)| texts.outgoing(span)).collect();
-    sender.send(request(&outgoing)).await.map(|_rejected| ())
+    sender.send(request(&outgoing)).await.map(|_sent| ())
 }
 
 /// A simulated span's attributes as the sender takes them.

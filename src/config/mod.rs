@@ -30,8 +30,8 @@ pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::live::server;
 use crate::model::InternLimits;
-use crate::otlp::Interest;
-use crate::otlp::receive::Limits;
+use crate::otlp::{CostLimits, Interest};
+use crate::otlp::receive::ReceiveLimits;
 
 impl Config {
     /// Everything the engine goes by.
@@ -51,9 +51,12 @@ impl Config {
             grpc: self.receiver.grpc_endpoint.to_string(),
             http: self.receiver.http_endpoint.to_string(),
             admin: self.admin.endpoint.to_string(),
-            request: Limits {
-                bytes: bytes(self.receiver.max_request_size),
-                spans: self.receiver.max_spans_per_request,
+            request: ReceiveLimits {
+                message_bytes: bytes(self.receiver.max_request_size),
+                cost: CostLimits {
+                    spans: self.receiver.max_spans_per_request,
+                    ..CostLimits::default()
+                },
             },
             max_in_flight: self.receiver.max_in_flight.as_u64(),
             threads: self.engine.threads,

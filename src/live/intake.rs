@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::books::Books;
 use super::budget::{Budget, Permit};
 use super::pipeline::Pipeline;
-use crate::model::{Interner, SpanRecord};
-use crate::otlp::receive::{Intake, Overloaded, Transport};
+use crate::model::{Interner, Nanos, SpanDefect, SpanRecord};
+use crate::otlp::receive::{Failure, Intake, OVERLOAD, Overloaded, Transport};
 use crate::publish::ledger;
 
 /// The way from the receivers into the pipeline.
@@ -30,8 +30,10 @@ impl Intake for LiveIntake {
         self.pipeline.names()
     }
 
-    fn reserve(&self, bytes: u64) -> Result<Permit, Overloaded> {
-        self.budget.take(bytes).ok_or(Overloaded)
+    fn reserve(&self, spans: usize, wire_bytes: usize) -> Result<Permit, Overloaded> {
+        let decoded = spans.saturating_mul(size_of::<SpanRecord>());
+        let bytes = wire_bytes.saturating_add(decoded) as u64;
+        self.budget.take(bytes).ok_or(BUSY)
     }
 
     fn offer(
@@ -42,21 +44,39 @@ impl Intake for LiveIntake {
     ) -> Result<(), Overloaded> {
         // Entered before they are sent: a shard may be done with them before this returns.
         self.books.accept(label(transport), spans.len() as u64);
-        self.pipeline.send(spans, permit).map_err(|_| Overloaded)
+        self.pipeline.send(spans, permit).map_err(|_| BUSY)
     }
 
     fn refused(&self, transport: Transport, reason: &'static str, spans: u64) {
         self.books.refuse(label(transport), reason, spans);
     }
 
-    fn failed(&self, transport: Transport, reason: &'static str) {
-        self.books.fail(label(transport), reason);
+    fn failed(&self, transport: Transport, failure: Failure) {
+        self.books.fail(label(transport), failure.as_str());
+    }
+
+    fn skipped_attributes(&self, count: u64) {
+        tracing::debug!(count, "attributes beyond the limit were not looked at");
     }
 }
 
+/// The lanes are empty again within a second, whatever was in them.
+const BUSY: Overloaded = Overloaded { retry_after: Nanos::from_secs(1) };
+
+/// Reasons for which spans are refused.
+pub fn refusals() -> Vec<&'static str> {
+    SpanDefect::ALL.iter().map(|defect| defect.reason()).chain([OVERLOAD]).collect()
+}
+
+/// Reasons for which whole requests fail.
+pub fn failures() -> Vec<&'static str> {
+    Failure::ALL.iter().map(|failure| failure.as_str()).collect()
+}
+
+/// As the Collector's own receivers label them.
 fn label(transport: Transport) -> ledger::Transport {
     match transport {
         Transport::Grpc => ledger::Transport::Grpc,
-        Transport::Http => ledger::Transport::Http,
+        Transport::HttpProtobuf | Transport::HttpJson => ledger::Transport::Http,
     }
 }

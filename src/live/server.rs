@@ -22,14 +22,12 @@ use tracing::{info, warn};
 use super::books::Books;
 use super::budget::Budget;
 use super::clock::Clock;
-use super::intake::LiveIntake;
+use super::intake::{LiveIntake, failures, refusals};
 use super::pipeline::{Pipeline, Threads};
 use crate::engine::EngineParams;
 use crate::engine::verdict::Board;
 use crate::model::{InternLimits, Interner, Nanos, Span};
-use crate::otlp::receive::grpc::TraceService;
-use crate::otlp::receive::intake::{Desk, FAILURES, REFUSALS};
-use crate::otlp::receive::{Limits, http};
+use crate::otlp::receive::{ReceiveLimits, Receiver, TraceService};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
 use crate::publish::exposition;
@@ -46,7 +44,7 @@ pub struct Settings {
     /// Where metrics, health and the page are served.
     pub admin: String,
     /// Bounds of one request.
-    pub request: Limits,
+    pub request: ReceiveLimits,
     /// Bytes of requests on their way, all together.
     pub max_in_flight: u64,
     /// Shards; 0 for as many as there are CPUs.
@@ -116,7 +114,7 @@ impl Server {
             http: http.local_addr()?,
             admin: admin.local_addr()?,
         };
-        let (desk, status, threads) = analysis(&settings)?;
+        let (receiver, status, threads) = analysis(&settings)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", ServingStatus::Serving).await;
         health.set_serving::<TraceService<LiveIntake>>().await;
@@ -128,9 +126,9 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let services =
-            Routes::new(TraceService::new(Arc::clone(&desk))).add_service(health_service);
+            Routes::new(receiver.grpc()).add_service(health_service);
         tasks.spawn(serve_grpc(grpc, services, stopped.clone()));
-        tasks.spawn(serve_http("otlp_http", http, http::router(desk), stopped.clone()));
+        tasks.spawn(serve_http("otlp_http", http, receiver.http(), stopped.clone()));
         tasks.spawn(serve_http("admin", admin, admin_routes, stopped));
         let server = Server { addresses, status, health, stop, tasks, threads };
         server.announce();
@@ -217,13 +215,13 @@ impl Source for Status {
     }
 }
 
-type Analysis = (Arc<Desk<LiveIntake>>, Arc<Status>, Threads);
+type Analysis = (Arc<Receiver<LiveIntake>>, Arc<Status>, Threads);
 
 /// Starts the threads and what leads to them.
 fn analysis(settings: &Settings) -> Result<Analysis, StartError> {
     let names = Arc::new(Interner::new(settings.names));
     let rules = Arc::new(AttributeRules::new(&settings.interest, &names));
-    let books = Arc::new(Books::new(&REFUSALS, &FAILURES));
+    let books = Arc::new(Books::new(&refusals(), &failures()));
     let clock = Arc::new(Clock::start());
     let shards = match settings.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -234,9 +232,9 @@ fn analysis(settings: &Settings) -> Result<Analysis, StartError> {
     let pipeline = Arc::new(pipeline);
     let budget = Budget::new(settings.max_in_flight);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));
-    let desk = Desk::new(Arc::new(intake), rules, settings.request);
+    let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
     let status = Arc::new(Status { pipeline, budget, stopping: AtomicBool::new(false) });
-    Ok((desk, status, threads))
+    Ok((receiver, status, threads))
 }
 
 async fn bind(

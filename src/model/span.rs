@@ -50,6 +50,14 @@ pub enum SpanDefect {
 }
 
 impl SpanDefect {
+    /// All of them, in the order of their reasons.
+    pub const ALL: [SpanDefect; 4] = [
+        SpanDefect::EndBeforeStart,
+        SpanDefect::ParentSpanId,
+        SpanDefect::SpanId,
+        SpanDefect::TraceId,
+    ];
+
     /// The value of the `reason` label.
     pub fn reason(self) -> &'static str {
         match self {

@@ -135,12 +135,12 @@ impl<'a> PeerName<'a> {
 
     /// Only names count: text, and not empty.
     pub(super) fn offer(&mut self, rank: u8, value: &AttributeValue<'a>) {
-        if let AttributeValue::Text(text) = value {
-            if !text.is_empty() {
-                let best =
-                    if rank < FIRST_FOR_PRODUCERS { &mut self.common } else { &mut self.producer };
-                *best = Some((rank, text.clone()));
-            }
+        if let AttributeValue::Text(text) = value
+            && !text.is_empty()
+        {
+            let best =
+                if rank < FIRST_FOR_PRODUCERS { &mut self.common } else { &mut self.producer };
+            *best = Some((rank, text.clone()));
         }
     }
 

@@ -196,8 +196,8 @@ impl Reader {
         let bytes = self.frames.bytes(&frame);
         let limits = &self.limits.cost;
         let result = match self.format {
-            Format::OtlpJson => self.decoder.json(bytes, limits, sink).map_err(DecodeError::from),
-            Format::OtlpProtobuf | Format::OtlpProtobufStream => wire::count(bytes, limits)
+            Format::Json => self.decoder.json(bytes, limits, sink).map_err(DecodeError::from),
+            Format::Protobuf | Format::ProtobufStream => wire::count(bytes, limits)
                 .and_then(|checked| self.decoder.protobuf(&checked, sink))
                 .map_err(DecodeError::from),
         };

@@ -96,6 +96,13 @@ pub struct Batch {
     pub skipped_attributes: u64,
 }
 
+impl Batch {
+    /// An empty batch with room for as many spans as have been counted.
+    pub(super) fn with_capacity(spans: usize) -> Batch {
+        Batch { spans: Vec::with_capacity(spans), ..Batch::default() }
+    }
+}
+
 impl SpanSink for Batch {
     fn span(&mut self, record: SpanRecord) {
         self.spans.push(record);

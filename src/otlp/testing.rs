@@ -1,5 +1,7 @@
 //! What the tests of this room share: requests, and an oracle that decodes them the generated way.
 
+pub(crate) mod arbitrary;
+
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

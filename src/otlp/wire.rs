@@ -174,10 +174,10 @@ fn detail<S: SpanSink>(
     let mut attributes = 0;
     each(message, 9, |attribute| {
         attributes += 1;
-        if attributes <= max_attributes {
-            if let Some(text) = any_value(attribute)?.text() {
-                sink.attribute(key(attribute)?, &text);
-            }
+        if attributes <= max_attributes
+            && let Some(text) = any_value(attribute)?.text()
+        {
+            sink.attribute(key(attribute)?, &text);
         }
         Ok(())
     })?;

@@ -10,25 +10,25 @@ use super::{Place, Problem};
 /// The formats that are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Format {
-    OtlpJson,
-    OtlpProtobuf,
-    OtlpProtobufStream,
+    Json,
+    Protobuf,
+    ProtobufStream,
 }
 
 impl Format {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Format::OtlpJson => "OTLP/JSON",
-            Format::OtlpProtobuf => "OTLP protobuf",
-            Format::OtlpProtobufStream => "OTLP protobuf, length-prefixed",
+            Format::Json => "OTLP/JSON",
+            Format::Protobuf => "OTLP protobuf",
+            Format::ProtobufStream => "OTLP protobuf, length-prefixed",
         }
     }
 
     pub(super) fn framing(self) -> Framing {
         match self {
-            Format::OtlpJson => Framing::Json,
-            Format::OtlpProtobuf => Framing::Whole,
-            Format::OtlpProtobufStream => Framing::LengthPrefixed,
+            Format::Json => Framing::Json,
+            Format::Protobuf => Framing::Whole,
+            Format::ProtobufStream => Framing::LengthPrefixed,
         }
     }
 }
@@ -52,8 +52,8 @@ pub(super) fn recognise(frames: &mut Frames) -> Result<(Format, Option<Frame>), 
         return Ok((format, Some(frame)));
     }
     match head {
-        [FIRST_KEY, ..] => Ok((Format::OtlpProtobuf, None)),
-        [_, _, _, _, FIRST_KEY, ..] | [0, 0, 0, 0, ..] => Ok((Format::OtlpProtobufStream, None)),
+        [FIRST_KEY, ..] => Ok((Format::Protobuf, None)),
+        [_, _, _, _, FIRST_KEY, ..] | [0, 0, 0, 0, ..] => Ok((Format::ProtobufStream, None)),
         _ => Err((Place::Byte(0), Problem::UnknownFormat { expected: EXPECTED })),
     }
 }
@@ -82,10 +82,10 @@ fn json_format(text: &[u8]) -> Result<Format, Problem> {
     // Whether the text is JSON throughout is for the reader of the format to say.
     let _ = serde_json::Deserializer::from_slice(text).deserialize_map(&mut keys);
     match keys {
-        KnownKeys { otlp: true, .. } => Ok(Format::OtlpJson),
+        KnownKeys { otlp: true, .. } => Ok(Format::Json),
         KnownKeys { other: Some(signal), .. } => Err(Problem::NotTraces(signal)),
         // `{}` is the empty OTLP request, and so is a first object that is cut or broken at once.
-        KnownKeys { keys: 0, .. } => Ok(Format::OtlpJson),
+        KnownKeys { keys: 0, .. } => Ok(Format::Json),
         _ => Err(Problem::UnknownFormat {
             expected: "an object with `resourceSpans` (OTLP) or `data` (Jaeger), or an array (Zipkin)",
         }),

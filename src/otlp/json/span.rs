@@ -42,7 +42,7 @@ impl HexBytes {
     const INVALID: HexBytes = HexBytes { bytes: [0; 16], len: 1 };
 
     pub(in crate::otlp) fn parse(digits: &[u8]) -> HexBytes {
-        if digits.len() % 2 != 0 || digits.len() > 32 {
+        if !digits.len().is_multiple_of(2) || digits.len() > 32 {
             return HexBytes::INVALID;
         }
         let nibble = |digit: u8| char::from(digit).to_digit(16);
@@ -69,7 +69,7 @@ struct SpanObject<'r, 'w, 'de, S> {
     draft: SpanDraft<'de>,
     /// Kept only for sinks that want them: the span has to be known to be valid first.
     events: Vec<Event<'de>>,
-    attributes: Vec<(Cow<'de, [u8]>, Cow<'de, [u8]>)>,
+    attributes: Vec<Attribute<'de>>,
 }
 
 impl<'de, S: SpanSink> List<'de> for SpanList<'_, '_, S> {
@@ -105,8 +105,8 @@ impl<S: SpanSink> SpanObject<'_, '_, '_, S> {
         let ids =
             RawIds { trace: self.trace.get(), span: self.span.get(), parent: self.parent.get() };
         if self.walk.decoder.end_span(resource, ids, &self.draft, self.walk.sink) {
-            for (name, value) in &self.attributes {
-                self.walk.sink.attribute(name, value);
+            for attribute in &self.attributes {
+                self.walk.sink.attribute(&attribute.name, &attribute.value);
             }
             for event in &self.events {
                 self.walk.sink.event(Timestamp(event.at), &event.name);
@@ -155,16 +155,22 @@ impl<'de, S: SpanSink> List<'de> for Attributes<'_, '_, '_, 'de, S> {
         }
         let KeyValue { key, value } = attribute;
         let SpanObject { walk, draft, attributes, .. } = &mut *self.0;
-        if S::WANTS_DETAIL && attributes.len() < walk.decoder.rules.max_attributes {
-            if let Some(text) = value.clone().text() {
-                attributes.push((key.clone(), text));
-            }
+        if S::WANTS_DETAIL
+            && attributes.len() < walk.decoder.rules.max_attributes
+            && let Some(text) = value.clone().text()
+        {
+            attributes.push(Attribute { name: key.clone(), value: text });
         }
         if let Some(wanted) = walk.decoder.wants_span_attribute(draft, &key) {
             walk.decoder.span_attribute(draft, wanted, value);
         }
         Ok(true)
     }
+}
+
+struct Attribute<'de> {
+    name: Cow<'de, [u8]>,
+    value: Cow<'de, [u8]>,
 }
 
 #[derive(Default)]
