@@ -14,6 +14,7 @@ mod decoder;
 pub mod file;
 mod json;
 pub mod receive;
+pub mod send;
 mod sink;
 #[cfg(test)]
 mod testing;
