@@ -12,8 +12,8 @@ by a flag, --assembly.grace 5s, or by an environment variable, LAGHOUND_ASSEMBLY
 Precedence: flag, variable, file, default. An unknown key is an error.
 
 Values: durations 250ms, 30s, 5m, 6h; sizes 512KiB, 64MiB, 1GiB; addresses 127.0.0.1:4317,
-[::1]:4317 (quoted), localhost:4317. ${env:NAME} and ${env:NAME:-default} insert an environment
-variable anywhere in a value; $$ is a dollar sign.
+\"[::1]:4317\" (in quotes), localhost:4317. ${env:NAME} and ${env:NAME:-default} insert an
+environment variable anywhere in a value (in quotes inside a [list]); $$ is a dollar sign.
 
 To try a file: laghound check-config FILE
 ";
