@@ -264,8 +264,9 @@ fn add_extra_calls(
             })
             .product();
         let entry = extra.entry(node(level - 1)).or_default();
-        entry.nanos += rounded(recent(level - 1) * (now - then) * below * price);
-        entry.cost += cohort.sum(&history.path(path).sums).critical;
+        let nanos = rounded(recent(level - 1) * (now - then) * below * price);
+        entry.nanos = entry.nanos.saturating_add(nanos);
+        entry.cost = entry.cost.saturating_add(cohort.sum(&history.path(path).sums).critical);
         entry.parent_calls =
             entry.parent_calls.max(cohort.sum(&history.path(chain[level - 1]).sums).calls);
     }
