@@ -387,7 +387,8 @@ impl Judge {
     fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> f64 {
         let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
         let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
-        let slower: f64 = nodes.map(|(_, part)| part.per_call.saturating_add(part.new) as f64).sum();
+        let slower: f64 =
+            nodes.map(|(_, part)| part.per_call.saturating_add(part.new) as f64).sum();
         use super::verdict::Reason::{CallCount, NewOperation};
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
         let others = claims.filter(|claim| matches!(claim.reason, CallCount | NewOperation));
