@@ -5,4 +5,5 @@
 
 mod config;
 mod house;
+mod laws;
 mod scenarios;
