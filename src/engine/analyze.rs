@@ -221,7 +221,7 @@ impl Analyzer {
         self.groups.clear();
         let sum = table.entries.entry(entry_path).or_default();
         sum.requests += 1;
-        sum.duration += self.tree.spans()[entry].duration().0;
+        sum.duration = sum.duration.saturating_add(self.tree.spans()[entry].duration().0);
         for index in entry..self.tree.spans().len() {
             let Some(placed) = self.placed[index].filter(|placed| placed.entry == entry) else {
                 continue;
@@ -231,8 +231,8 @@ impl Analyzer {
         }
         for &(group, critical) in &self.groups {
             let sum = table.groups.entry((entry_path, group)).or_default();
-            sum.critical += critical;
-            sum.squares += u128::from(critical) * u128::from(critical);
+            sum.critical = sum.critical.saturating_add(critical);
+            sum.squares = sum.squares.saturating_add(u128::from(critical) * u128::from(critical));
         }
     }
 
@@ -276,7 +276,7 @@ impl Analyzer {
         let Piece { node, path, group, self_time, critical, attrs } = piece;
         let sum = table.paths.entry(path).or_default();
         sum.calls += 1;
-        sum.critical += critical.0;
+        sum.critical = sum.critical.saturating_add(critical.0);
         let at = node as usize;
         if at >= self.last_request.len() {
             self.last_request.resize(at + 1, 0);

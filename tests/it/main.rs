@@ -5,5 +5,6 @@
 
 mod config;
 mod house;
+mod laws;
 mod promises;
 mod scenarios;
