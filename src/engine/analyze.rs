@@ -84,6 +84,15 @@ impl<K: Copy + Eq + std::hash::Hash> Numbering<K> {
     }
 }
 
+/// What was odd about the spans of a trace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Oddities {
+    /// Spans left out because their id had been seen before.
+    pub(super) duplicates: u64,
+    /// Spans moved because their clock disagreed.
+    pub(super) skewed: u64,
+}
+
 /// A span's place in the call graph.
 #[derive(Clone, Copy)]
 struct Placed {
@@ -127,8 +136,7 @@ impl Analyzer {
         (std::mem::take(&mut self.nodes.fresh), std::mem::take(&mut self.paths.fresh))
     }
 
-    /// Files a trace in the slices in which its entries ended. Returns how many of its spans were
-    /// duplicates.
+    /// Files a trace in the slices in which its entries ended.
     pub(super) fn analyze(
         &mut self,
         trace: TraceId,
@@ -136,7 +144,7 @@ impl Analyzer {
         names: &Interner,
         slices: &mut BTreeMap<SliceIndex, SliceTable>,
         slice: Nanos,
-    ) -> usize {
+    ) -> Oddities {
         let keys = &mut self.keys;
         self.tree.build(spans, |span| keys.resolve(names, span.key));
         self.costs.compute(&self.tree);
@@ -147,7 +155,7 @@ impl Analyzer {
                 self.file_entry(trace, entry, slices.entry(span.end.0 / slice.0).or_default());
             }
         }
-        self.tree.duplicates
+        Oddities { duplicates: self.tree.duplicates as u64, skewed: self.tree.skewed as u64 }
     }
 
     /// Gives every span under an entry its node and its path; parents come first.

@@ -6,4 +6,5 @@
 mod config;
 mod house;
 mod laws;
+mod promises;
 mod scenarios;
