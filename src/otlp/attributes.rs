@@ -74,25 +74,30 @@ fn peer_rank(name: &[u8]) -> Option<u8> {
         b"server.address" => 1,
         b"net.peer.name" => 2,
         b"net.sock.peer.name" => 3,
+        b"peer.hostname" => 4,
         // Which database, then which kind of it.
-        b"db.namespace" => 4,
-        b"db.name" => 5,
-        b"db.system.name" => 6,
-        b"db.system" => 7,
+        b"db.namespace" => 5,
+        b"db.name" => 6,
+        b"db.instance" => 7,
+        b"db.system.name" => 8,
+        b"db.system" => 9,
+        b"db.type" => 10,
         // A bare address says less than any name.
-        b"net.peer.ip" => 8,
-        b"net.sock.peer.addr" => 9,
+        b"net.peer.ip" => 11,
+        b"net.sock.peer.addr" => 12,
+        b"peer.address" => 13,
         // The broker, then the queue.
         b"messaging.system" => FIRST_FOR_PRODUCERS,
-        b"messaging.destination.name" => 11,
-        b"messaging.destination" => 12,
+        b"messaging.destination.name" => 15,
+        b"messaging.destination" => 16,
+        b"message_bus.destination" => 17,
         _ => return None,
     })
 }
 
 /// From here on the names count for PRODUCER spans only: for a CLIENT span of a messaging library they
 /// name what it waits for, not what it waits on.
-const FIRST_FOR_PRODUCERS: u8 = 10;
+const FIRST_FOR_PRODUCERS: u8 = 14;
 
 /// An attribute's value, as far as anyone here can use it.
 #[derive(Clone, PartialEq, Debug)]
@@ -222,15 +227,18 @@ mod tests {
     }
 
     /// The order in which the contract names them, then the older names of each.
-    const ORDER: [&str; 8] = [
+    const ORDER: [&str; 11] = [
         "peer.service",
         "server.address",
         "net.peer.name",
         "net.sock.peer.name",
+        "peer.hostname",
         "db.namespace",
         "db.name",
+        "db.instance",
         "db.system.name",
         "db.system",
+        "db.type",
     ];
 
     #[test]

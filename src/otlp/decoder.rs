@@ -18,18 +18,28 @@ pub enum DecodeError {
     /// Protobuf.
     #[error("invalid OTLP protobuf: {0}")]
     Protobuf(#[from] WireError),
-    /// JSON.
-    #[error("invalid OTLP JSON: {0}")]
-    Json(#[from] JsonError),
+    /// JSON of one of the formats.
+    #[error("invalid {format} JSON: {error}")]
+    Json {
+        /// Which.
+        format: &'static str,
+        /// What is wrong.
+        #[source]
+        error: JsonError,
+    },
 }
 
 impl DecodeError {
+    pub(super) fn otlp_json(error: JsonError) -> DecodeError {
+        DecodeError::Json { format: "OTLP", error }
+    }
+
     /// Whether the message is well-formed as far as it was read, but holds too much.
     pub fn is_too_large(&self) -> bool {
         matches!(
             self,
             DecodeError::Protobuf(WireError::TooMany { .. })
-                | DecodeError::Json(JsonError::TooManySpans { .. })
+                | DecodeError::Json { error: JsonError::TooManySpans { .. }, .. }
         )
     }
 }
@@ -95,7 +105,7 @@ impl Decoder {
         message: &Checked<'_>,
         sink: &mut S,
     ) -> Result<(), WireError> {
-        self.cache.trim();
+        self.begin_message();
         wire::walk(self, message, sink)
     }
 
@@ -107,8 +117,18 @@ impl Decoder {
         limits: &CostLimits,
         sink: &mut S,
     ) -> Result<(), JsonError> {
-        self.cache.trim();
+        self.begin_message();
         json::walk(self, text, limits, sink)
+    }
+
+    /// To be called between messages: what was remembered of the last one may be too much.
+    pub(super) fn begin_message(&mut self) {
+        self.cache.trim();
+    }
+
+    /// Whether a resource attribute of this name would be kept.
+    pub(super) fn is_resource_attribute(&self, name: &str) -> bool {
+        self.rules.resource.iter().any(|(wanted, _)| **wanted == *name.as_bytes())
     }
 
     /// Begins a resource: forgets the attributes of the one before.

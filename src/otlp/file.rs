@@ -7,7 +7,10 @@
 
 mod format;
 mod frame;
+mod jaeger;
+mod older;
 mod source;
+mod zipkin;
 
 use std::fmt;
 use std::io::Read;
@@ -196,7 +199,11 @@ impl Reader {
         let bytes = self.frames.bytes(&frame);
         let limits = &self.limits.cost;
         let result = match self.format {
-            Format::Json => self.decoder.json(bytes, limits, sink).map_err(DecodeError::from),
+            Format::Json => self.decoder.json(bytes, limits, sink).map_err(DecodeError::otlp_json),
+            Format::Jaeger => jaeger::walk(&mut self.decoder, bytes, limits, sink)
+                .map_err(|error| DecodeError::Json { format: "Jaeger", error }),
+            Format::Zipkin => zipkin::walk(&mut self.decoder, bytes, limits, sink)
+                .map_err(|error| DecodeError::Json { format: "Zipkin", error }),
             Format::Protobuf | Format::ProtobufStream => wire::count(bytes, limits)
                 .and_then(|checked| self.decoder.protobuf(&checked, sink))
                 .map_err(DecodeError::from),

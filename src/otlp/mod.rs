@@ -5,8 +5,8 @@
 //! text  ─► json ────────────┼─► Decoder ─► SpanParts::check ─► SpanSink
 //! files ─► file ────────────┘
 //! ```
-//! [`wire`] and [`json`] walk a message and build nothing but spans; [`receive`] puts them behind gRPC and
-//! HTTP; [`file`] reads recordings; [`send`] is the other direction, for the demo and for tests.
+//! `wire` and `json` walk a message and build nothing but spans; [`receive`] puts them behind gRPC and
+//! HTTP; [`mod@file`] reads recordings; [`send`] is the other direction, for the demo and for tests.
 //! Nothing here knows of traces, baselines, shards or clocks.
 
 mod attributes;

@@ -118,7 +118,7 @@ impl<I: Intake> Receiver<I> {
         let mut batch = Batch::default();
         let decode =
             |decoder: &mut super::Decoder| decoder.json(text, &self.limits.cost, &mut batch);
-        self.decoders.with(decode).map_err(DecodeError::from)?;
+        self.decoders.with(decode).map_err(DecodeError::otlp_json)?;
         if batch.spans.len() > expected {
             // Only who writes `"spanId"` with escapes gets here.
             drop(permit);

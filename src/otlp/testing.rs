@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
 use super::attributes::{AttributeRules, Interest};
-use crate::model::{InternLimits, Interner, SpanKind, SpanRecord};
+use super::sink::SpanSink;
+use crate::model::{InternLimits, Interner, SpanDefect, SpanKind, SpanRecord, Timestamp};
 
 /// A span in plain values, as both sides of a comparison can state it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,6 +28,28 @@ pub(crate) struct Seen {
     pub(crate) peer: Option<String>,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) failed: bool,
+}
+
+/// A sink that wants everything and writes it down in order.
+#[derive(Default)]
+pub(crate) struct Details(pub(crate) Vec<String>);
+
+impl SpanSink for Details {
+    const WANTS_DETAIL: bool = true;
+
+    fn span(&mut self, record: SpanRecord) {
+        self.0.push(format!("span {}", record.span.id.get()));
+    }
+    fn rejected(&mut self, defect: SpanDefect) {
+        self.0.push(defect.to_string());
+    }
+    fn event(&mut self, at: Timestamp, name: &[u8]) {
+        self.0.push(format!("{at:?} {}", String::from_utf8_lossy(name)));
+    }
+    fn attribute(&mut self, name: &[u8], value: &[u8]) {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.0.push(format!("{}={}", text(name), text(value)));
+    }
 }
 
 pub(crate) fn interest() -> Interest {
@@ -118,20 +141,28 @@ fn text_of(attributes: &[KeyValue], name: &str) -> Option<String> {
 }
 
 fn oracle_peer(kind: SpanKind, attributes: &[KeyValue]) -> Option<String> {
-    const CALLS: [&str; 10] = [
+    const CALLS: [&str; 14] = [
         "peer.service",
         "server.address",
         "net.peer.name",
         "net.sock.peer.name",
+        "peer.hostname",
         "db.namespace",
         "db.name",
+        "db.instance",
         "db.system.name",
         "db.system",
+        "db.type",
         "net.peer.ip",
         "net.sock.peer.addr",
+        "peer.address",
     ];
-    const BROKERS: [&str; 3] =
-        ["messaging.system", "messaging.destination.name", "messaging.destination"];
+    const BROKERS: [&str; 4] = [
+        "messaging.system",
+        "messaging.destination.name",
+        "messaging.destination",
+        "message_bus.destination",
+    ];
     let strings: Vec<KeyValue> = attributes
         .iter()
         .filter(|attribute| {

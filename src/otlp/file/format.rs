@@ -13,6 +13,8 @@ pub(super) enum Format {
     Json,
     Protobuf,
     ProtobufStream,
+    Jaeger,
+    Zipkin,
 }
 
 impl Format {
@@ -21,12 +23,14 @@ impl Format {
             Format::Json => "OTLP/JSON",
             Format::Protobuf => "OTLP protobuf",
             Format::ProtobufStream => "OTLP protobuf, length-prefixed",
+            Format::Jaeger => "Jaeger JSON",
+            Format::Zipkin => "Zipkin v2 JSON",
         }
     }
 
     pub(super) fn framing(self) -> Framing {
         match self {
-            Format::Json => Framing::Json,
+            Format::Json | Format::Jaeger | Format::Zipkin => Framing::Json,
             Format::Protobuf => Framing::Whole,
             Format::ProtobufStream => Framing::LengthPrefixed,
         }
@@ -74,33 +78,43 @@ fn looks_like_json(head: &[u8]) -> bool {
     }
 }
 
+/// By the names of the first object, which for Zipkin stands within one list or two.
 fn json_format(text: &[u8]) -> Result<Format, Problem> {
-    if text.starts_with(b"[") {
-        return Err(Problem::UnknownFormat { expected: EXPECTED });
-    }
-    let mut keys = KnownKeys::default();
+    let inner = text.iter().position(|byte| *byte != b'[' && !byte.is_ascii_whitespace());
+    let first = inner.map_or(&[][..], |inner| &text[inner..]);
+    let mut keys = Keys::default();
     // Whether the text is JSON throughout is for the reader of the format to say.
-    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(&mut keys);
-    match keys {
-        KnownKeys { otlp: true, .. } => Ok(Format::Json),
-        KnownKeys { other: Some(signal), .. } => Err(Problem::NotTraces(signal)),
-        // `{}` is the empty OTLP request, and so is a first object that is cut or broken at once.
-        KnownKeys { keys: 0, .. } => Ok(Format::Json),
-        _ => Err(Problem::UnknownFormat {
-            expected: "an object with `resourceSpans` (OTLP) or `data` (Jaeger), or an array (Zipkin)",
-        }),
+    let _ = serde_json::Deserializer::from_slice(first).deserialize_map(&mut keys);
+    match (text.starts_with(b"["), keys.found) {
+        (false, Some(Found::Format(format))) => Ok(format),
+        (false, Some(Found::OtherSignal(signal))) => Err(Problem::NotTraces(signal)),
+        // `{}` is the empty OTLP request, and so is a first object that is broken at once.
+        (false, None) if keys.count == 0 => Ok(Format::Json),
+        (true, Some(Found::Format(Format::Zipkin))) => Ok(Format::Zipkin),
+        (true, None) if keys.count == 0 => Ok(Format::Zipkin),
+        _ => {
+            let expected = "an object with `resourceSpans` (OTLP) or `data` (Jaeger), or an array of \
+                            spans with `traceId` (Zipkin)";
+            Err(Problem::UnknownFormat { expected })
+        }
     }
 }
 
-/// Names of the first object that give the format away.
-#[derive(Default)]
-struct KnownKeys {
-    otlp: bool,
-    other: Option<&'static str>,
-    keys: usize,
+/// What the first telling name of an object tells.
+#[derive(Clone, Copy)]
+enum Found {
+    Format(Format),
+    OtherSignal(&'static str),
 }
 
-impl<'de> Visitor<'de> for &mut KnownKeys {
+/// Reads the names of an object until one gives the format away.
+#[derive(Default)]
+struct Keys {
+    found: Option<Found>,
+    count: usize,
+}
+
+impl<'de> Visitor<'de> for &mut Keys {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,18 +123,20 @@ impl<'de> Visitor<'de> for &mut KnownKeys {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            self.keys += 1;
-            match &*key {
-                "resourceSpans" => self.otlp = true,
-                "resourceMetrics" => self.other = Some("metrics"),
-                "resourceLogs" => self.other = Some("logs"),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+            self.count += 1;
+            self.found = match &*key {
+                "resourceSpans" => Some(Found::Format(Format::Json)),
+                "data" | "spans" | "processes" => Some(Found::Format(Format::Jaeger)),
+                "traceId" => Some(Found::Format(Format::Zipkin)),
+                "resourceMetrics" => Some(Found::OtherSignal("metrics")),
+                "resourceLogs" => Some(Found::OtherSignal("logs")),
+                _ => None,
+            };
+            if self.found.is_some() {
+                // The rest may be large, and is read again anyway.
+                return Ok(());
             }
-            // The rest may be large, and is read again anyway.
-            return Ok(());
+            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }

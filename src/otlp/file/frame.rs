@@ -33,9 +33,10 @@ impl Frame {
     /// Where an error is: within a JSON message the line is known.
     pub(super) fn place_of(&self, error: &DecodeError) -> Place {
         match (self.place, error) {
-            (Place::Line(first), DecodeError::Json(JsonError::Syntax { line, .. })) => {
-                Place::Line(first + (*line as u64).saturating_sub(1))
-            }
+            (
+                Place::Line(first),
+                DecodeError::Json { error: JsonError::Syntax { line, .. }, .. },
+            ) => Place::Line(first + (*line as u64).saturating_sub(1)),
             (place, _) => place,
         }
     }

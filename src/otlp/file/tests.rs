@@ -1,5 +1,7 @@
 //! Files of every kind, whole and broken.
 
+mod older;
+
 use std::io::{Cursor, Write};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -20,7 +20,7 @@ pub enum WireError {
     /// Groups left protobuf before OTLP was there.
     #[error("groups are not supported")]
     Group,
-    /// Messages within messages beyond [`MAX_DEPTH`](super::MAX_DEPTH).
+    /// Messages within messages beyond a hundred levels.
     #[error("nested too deeply")]
     Depth,
     /// More of something than one request may hold.

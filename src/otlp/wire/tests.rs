@@ -11,7 +11,7 @@ use prost::Message as _;
 use super::*;
 use crate::model::SpanDefect;
 use crate::otlp::sink::Batch;
-use crate::otlp::testing::{self, Seen, arbitrary};
+use crate::otlp::testing::{self, Details, Seen, arbitrary};
 
 fn decode(message: &[u8]) -> Result<(Vec<Seen>, Batch), WireError> {
     let (names, rules) = testing::names_and_rules();
@@ -291,27 +291,6 @@ fn attributes_beyond_the_limit_are_counted_and_not_looked_at() {
     assert_eq!(batch.skipped_attributes, 1);
 }
 
-#[derive(Default)]
-struct Details(Vec<String>);
-
-impl SpanSink for Details {
-    const WANTS_DETAIL: bool = true;
-
-    fn span(&mut self, record: crate::model::SpanRecord) {
-        self.0.push(format!("span {}", record.span.id));
-    }
-    fn rejected(&mut self, defect: SpanDefect) {
-        self.0.push(defect.to_string());
-    }
-    fn event(&mut self, at: Timestamp, name: &[u8]) {
-        self.0.push(format!("{at:?} {}", String::from_utf8_lossy(name)));
-    }
-    fn attribute(&mut self, name: &[u8], value: &[u8]) {
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        self.0.push(format!("{}={}", text(name), text(value)));
-    }
-}
-
 #[test]
 fn those_who_want_detail_get_it_after_the_span_from_both_formats() {
     let mut request = testing::golden(1);
@@ -322,7 +301,7 @@ fn those_who_want_detail_get_it_after_the_span_from_both_formats() {
     let (names, rules) = testing::names_and_rules();
     let mut decoder = Decoder::new(names, rules);
     let expected = [
-        "span 0101010101010101",
+        "span 72340172838076673", // eight times the byte 1
         "peer.service=database \"one\"",
         "retry=true",
         "size=-3",
