@@ -30,8 +30,8 @@ pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::live::server;
 use crate::model::InternLimits;
-use crate::otlp::{CostLimits, Interest};
 use crate::otlp::receive::ReceiveLimits;
+use crate::otlp::{CostLimits, Interest};
 
 impl Config {
     /// Everything the engine goes by.

@@ -8,18 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::aggregate::{Delta, Id, SliceTable};
-use super::analyze::Analyzer;
-use super::attribute::attribute;
-use super::decompose::{Cohort, EntryPart, Prices, decompose};
-use super::detect::Scene;
+use super::aggregate::{Delta, FanOut, Id, SliceTable};
+use super::analyze::{Analyzer, node_key};
+use super::attribute::{attribute, witnesses};
+use super::decompose::{Cohort, Decomposition, EntryPart, Prices, decompose};
+use super::detect::{Hot, Scene};
+use super::gaps::Verdict;
 use super::history::History;
 use super::params::{DetectionParams, EngineParams};
 use super::report;
-use super::roles::Roles;
+use super::roles::{Direction, Gap, Role, Roles};
 use super::rolling::Tick;
+use super::tree::{Index, Tree};
 use super::verdict::Suspect;
-use crate::model::{Interner, Nanos, Span, SpanKind, TraceId};
+use crate::model::{Interner, Nanos, Span, SpanKind, Sym, TraceId};
 
 /// The spans of one trace, in any order.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,28 @@ pub struct SetVerdict {
     pub suspects: Vec<Suspect>,
     /// Sum of the excess of the entries on both sides, nanoseconds.
     pub excess: i64,
+}
+
+/// Whose time a span's own time is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Its service's.
+    Own(Sym),
+    /// A callee's that sends no spans.
+    Dependency(Sym),
+    /// It is the way to another service, whose first span is this one.
+    Edge(Index),
+    /// Nobody's: the far side's spans are missing.
+    Unknown,
+}
+
+/// Who the rise of the time between a CLIENT and its SERVER span is put on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum GapShare {
+    /// The link between the two.
+    Link,
+    /// This share on the callee, the rest on the caller.
+    Callee(f64),
 }
 
 /// The tick in which the second set stands. Two ticks are ahead of it, of which the second is empty: the
@@ -113,13 +137,85 @@ impl<'a> Cohorts<'a> {
         let chosen = |entry| on_both_sides.contains(&entry);
         let cohort = Cohort::since(NOW);
         let parts = decompose(&self.history, &self.prices, cohort, chosen, &self.params);
-        let hot = scene.hot(1, &parts);
+        let hot = if self.small { self.beyond_drift(&parts) } else { scene.hot(1, &parts) };
         let attribution = attribute(&scene, cohort, &on_both_sides, &hot, &BTreeSet::new());
         SetVerdict {
             entries: self.entries(&attribution.parts.entries),
             hot: !hot.is_empty(),
             suspects: report::suspects(&scene, self.names, &attribution, NOW),
             excess: attribution.parts.total,
+        }
+    }
+
+    /// Whose time the own time of a span of one of the traces is. The tree may be built otherwise than the
+    /// engine builds it.
+    pub fn place(&self, tree: &Tree, index: Index) -> Place {
+        let (key, callee) = node_key(tree, index);
+        let service = tree.spans()[index].key.service;
+        let known = self.history.find_node(key).map(|node| self.roles.of(node));
+        match (callee, known) {
+            (Some(callee), _) => Place::Edge(callee),
+            (None, Some(Role::Dependency(name))) => Place::Dependency(name),
+            (None, Some(Role::Unknown)) => Place::Unknown,
+            (None, _) => Place::Own(service),
+        }
+    }
+
+    /// Whose the rise of a gap is, by what its surroundings say.
+    pub fn gap_shares(&self) -> impl Fn(Sym, Sym, bool) -> GapShare + use<'_, 'a> {
+        let scene = self.scene();
+        let cohort = Cohort::since(NOW);
+        let parts = decompose(&self.history, &self.prices, cohort, |_| true, &self.params);
+        let hot = Hot::default();
+        let witnesses = witnesses(&scene, cohort, &parts, &hot, &BTreeSet::new());
+        move |caller, callee, is_request| {
+            let direction = if is_request { Direction::Request } else { Direction::Response };
+            match witnesses.judge(Gap { caller, callee, direction }, &self.params) {
+                Verdict::Link => GapShare::Link,
+                Verdict::Ends { callee } => GapShare::Callee(callee),
+            }
+        }
+    }
+
+    /// What is hot where the samples are too small for a test: whatever rose beyond drift.
+    fn beyond_drift(&self, parts: &Decomposition) -> Hot {
+        let mut hot = Hot::default();
+        for (&id, part) in &parts.nodes {
+            let price = self.prices.of_node(id).unwrap_or(0.0);
+            let rise = part.per_call as f64 / part.calls.max(1) as f64;
+            if is_beyond_drift(rise, price) {
+                hot.nodes.insert(id);
+            }
+            let node = self.history.node(id);
+            let (learned, recent) = (node.baseline().count(), node.calls_since(NOW));
+            for (&child, counts) in &node.fan_outs {
+                let mean = |counts: &FanOut, calls: u64| {
+                    let children: f64 =
+                        counts.iter().map(|(count, n)| f64::from(count) * f64::from(n)).sum();
+                    children / calls.max(1) as f64
+                };
+                let (before, now) =
+                    (mean(counts.baseline(), learned), mean(&counts.since(NOW), recent));
+                if learned > 0 && before > 0.0 && now > self.params.fan_out_growth * before {
+                    hot.fan_outs.insert((id, child));
+                }
+            }
+        }
+        self.new_operations(parts, &mut hot);
+        hot
+    }
+
+    fn new_operations(&self, parts: &Decomposition, hot: &mut Hot) {
+        for (&id, part) in &parts.entries {
+            for (&order, (_, sums)) in &self.history.entries()[&id].groups {
+                let mean = |critical: u64, requests: u64| critical as f64 / requests.max(1) as f64;
+                let now = mean(sums.since(NOW).critical, part.requests);
+                let learned = self.history.entries()[&id].sums.baseline().requests;
+                let before = mean(sums.baseline().critical, learned);
+                if is_beyond_drift(now - before, before) {
+                    hot.new_operations.insert((id, order));
+                }
+            }
         }
     }
 
@@ -161,6 +257,11 @@ impl<'a> Cohorts<'a> {
         });
         pairs
     }
+}
+
+/// More nanoseconds a call than the drift of single calls explains.
+pub fn is_beyond_drift(rise: f64, usual: f64) -> bool {
+    rise > 0.2 * usual + 0.3e6
 }
 
 /// What is asked of sets: less evidence than of a stream, and less of a baseline.

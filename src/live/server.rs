@@ -125,8 +125,7 @@ impl Server {
             .route_service("/grpc.health.v1.Health/{method}", health_service.clone());
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let services =
-            Routes::new(receiver.grpc()).add_service(health_service);
+        let services = Routes::new(receiver.grpc()).add_service(health_service);
         tasks.spawn(serve_grpc(grpc, services, stopped.clone()));
         tasks.spawn(serve_http("otlp_http", http, receiver.http(), stopped.clone()));
         tasks.spawn(serve_http("admin", admin, admin_routes, stopped));

@@ -36,7 +36,8 @@ impl Nanos {
 
     /// Fractional seconds; negative and NaN become zero, too large saturates.
     pub fn from_secs_f64(seconds: f64) -> Nanos {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates, NaN is 0
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // `as` saturates, NaN is 0
         Nanos((seconds * 1e9).round() as u64)
     }
 

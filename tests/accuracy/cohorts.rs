@@ -60,7 +60,8 @@ impl Table {
         let share = first.map_or(0.0, |first| 100.0 * first.score);
         let name = file.split('.').next().unwrap_or(file);
         let Label { fault_type, root_cause, .. } = label;
-        self.rows += &format!("| {name} | {fault_type} of {root_cause} | {said} | {share:.0} % |\n");
+        self.rows +=
+            &format!("| {name} | {fault_type} of {root_cause} | {said} | {share:.0} % |\n");
         self.files += 1;
         self.right += usize::from(right);
     }
