@@ -53,6 +53,7 @@
 #![warn(missing_docs)]
 
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod engine;
 pub mod live;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use laghound::cli::args::{Command, parse};
-use laghound::cli::{check_config, demo, environment, replay, serve};
+use laghound::cli::{check_config, compare, demo, environment, replay, serve};
 
 fn main() -> ExitCode {
     let cli = match parse(std::env::args_os()) {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args, environment()),
         Command::Demo(args) => demo::run(&args, environment()),
         Command::Replay(args) => replay::run(&args, environment()),
+        Command::Compare(args) => compare::run(&args, &environment()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

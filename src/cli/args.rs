@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command as Clap, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::{KEYS, parse_duration};
-use crate::model::Nanos;
+use crate::model::{Nanos, TraceId};
 
 /// Says which service made requests slow.
 ///
@@ -36,6 +36,7 @@ pub enum Command {
     Serve(ServeArgs),
     Demo(DemoArgs),
     Replay(ReplayArgs),
+    Compare(CompareArgs),
     CheckConfig(CheckConfigArgs),
 }
 
@@ -100,6 +101,35 @@ pub struct ReplayArgs {
     /// Recorded spans; - reads standard input.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+}
+
+/// Say what made the second trace slower than the first.
+///
+/// One trace against one trace, span by span; or, where a side holds several, one population against the
+/// other, by entry operation. Takes OTLP (JSON or protobuf), Jaeger JSON and Zipkin JSON, plain, gzip or
+/// zstd; what a file is, is told by its content. Exits with 0 whatever the verdict.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound compare normal.json spiked.json
+  laghound compare --format json normal.json.gz - < spiked.json
+  laghound compare --spiked-trace 4bf92f3577b34da6a3ce929d0e0e4736 normal.jsonl today.jsonl")]
+pub struct CompareArgs {
+    /// How the result is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Take only this trace of the baseline.
+    #[arg(long, value_name = "ID", value_parser = trace_id)]
+    pub baseline_trace: Option<TraceId>,
+    /// Take only this trace of the spiked side.
+    #[arg(long, value_name = "ID", value_parser = trace_id)]
+    pub spiked_trace: Option<TraceId>,
+    /// How it is normally; - reads standard input.
+    #[arg(value_name = "BASELINE")]
+    pub baseline: PathBuf,
+    /// How it was when it was slow; - reads standard input.
+    #[arg(value_name = "SPIKED")]
+    pub spiked: PathBuf,
 }
 
 /// Check a configuration file.
@@ -189,6 +219,11 @@ fn positive_duration(text: &str) -> Result<Nanos, String> {
         Ok(duration) => Ok(duration),
         Err(defect) => Err(defect.to_string()),
     }
+}
+
+/// Short ids are filled up with zeros on the left, as Jaeger and Zipkin write them.
+fn trace_id(text: &str) -> Result<TraceId, String> {
+    TraceId::from_hex(&format!("{text:0>32}")).map_err(|defect| defect.to_string())
 }
 
 /// Reads a command line, the program's name first.

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod check_config;
+pub mod compare;
 pub mod demo;
 pub mod logging;
 pub mod replay;

@@ -165,7 +165,7 @@ impl Analyzer {
             let placed = self.costs.of(index).entry.map(|entry| {
                 let parent = self.tree.spans()[index].parent;
                 let above = parent.and_then(|parent| self.placed[parent]).map(|above| above.path);
-                let (key, callee) = self.node_key(index);
+                let (key, callee) = node_key(&self.tree, index);
                 let (node, path) = self.place(above, key);
                 Placed { entry, key, node, path, callee }
             });
@@ -183,36 +183,6 @@ impl Analyzer {
                 (overflow, self.paths.number_anyway((None, overflow)))
             }
         }
-    }
-
-    fn node_key(&self, index: Index) -> (NodeKey, Option<Index>) {
-        let TreeSpan { span, key, .. } = self.tree.spans()[index];
-        if key.kind == SpanKind::Client
-            && let Some(callee) = self.callee(index)
-        {
-            let service = self.tree.spans()[callee].key.service;
-            return (NodeKey::Edge(span.key, service), Some(callee));
-        }
-        let calls = match key.kind {
-            SpanKind::Client => true,
-            SpanKind::Producer => span.peer.is_some(),
-            _ => false,
-        };
-        if calls && self.tree.children(index).is_empty() {
-            return (NodeKey::Leaf(span.key, span.peer), None);
-        }
-        (NodeKey::Own(span.key), None)
-    }
-
-    /// The first child of a CLIENT span that belongs to another service.
-    fn callee(&self, index: Index) -> Option<Index> {
-        let service = self.tree.spans()[index].key.service;
-        let children = self.tree.children(index).iter().copied();
-        let remote = children.filter(|&child| self.tree.spans()[child].key.service != service);
-        remote.min_by_key(|&child| {
-            let span = &self.tree.spans()[child].span;
-            (span.start, span.id)
-        })
     }
 
     fn file_entry(&mut self, trace: TraceId, entry: Index, table: &mut SliceTable) {
@@ -306,4 +276,35 @@ impl Analyzer {
             table.pairs.entry((parent, same[0])).or_default().add(count, 1);
         }
     }
+}
+
+/// What a span is in the call graph; for an edge also the child in the other service.
+pub(super) fn node_key(tree: &Tree, index: Index) -> (NodeKey, Option<Index>) {
+    let TreeSpan { span, key, .. } = tree.spans()[index];
+    if key.kind == SpanKind::Client
+        && let Some(callee) = callee(tree, index)
+    {
+        let service = tree.spans()[callee].key.service;
+        return (NodeKey::Edge(span.key, service), Some(callee));
+    }
+    let calls = match key.kind {
+        SpanKind::Client => true,
+        SpanKind::Producer => span.peer.is_some(),
+        _ => false,
+    };
+    if calls && tree.children(index).is_empty() {
+        return (NodeKey::Leaf(span.key, span.peer), None);
+    }
+    (NodeKey::Own(span.key), None)
+}
+
+/// The first child of a CLIENT span that belongs to another service.
+fn callee(tree: &Tree, index: Index) -> Option<Index> {
+    let service = tree.spans()[index].key.service;
+    let children = tree.children(index).iter().copied();
+    let remote = children.filter(|&child| tree.spans()[child].key.service != service);
+    remote.min_by_key(|&child| {
+        let span = &tree.spans()[child].span;
+        (span.start, span.id)
+    })
 }

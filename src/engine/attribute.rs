@@ -92,7 +92,7 @@ pub(super) fn attribute(
     let chosen = |entry| affected.contains(&entry);
     let parts = decompose(scene.history, scene.prices, cohort, chosen, scene.params);
     let mut claims = Vec::new();
-    let mut witnesses = Witnesses::default();
+    let witnesses = witnesses(scene, cohort, &parts, hot, believed);
     let mut gap_claims: BTreeMap<Gap, Vec<Claim>> = BTreeMap::new();
     for (&id, part) in &parts.nodes {
         let role = scene.roles.of(id);
@@ -100,8 +100,6 @@ pub(super) fn attribute(
         let claim = |party, reason| evidence.claim(id, party, reason);
         match role {
             Role::Own(service) => {
-                let Evidence { calls, hit, shift, .. } = evidence;
-                witnesses.own.entry(service).or_default().add(calls, hit, shift);
                 claims.push(claim(Party::service(service), Reason::SelfTime));
             }
             Role::Dependency(name) => {
@@ -109,8 +107,6 @@ pub(super) fn attribute(
                 claims.push(claim(party, Reason::SelfTime));
             }
             Role::Gap(gap) => {
-                let Evidence { calls, hit, shift, .. } = evidence;
-                witnesses.gaps.entry(gap).or_default().add(calls, hit, shift);
                 let party = Party::service(gap.callee);
                 gap_claims.entry(gap).or_default().push(claim(party, Reason::CallGap));
             }
@@ -126,6 +122,27 @@ pub(super) fn attribute(
     let accused = group(scene, claims);
     let claimed = accused.iter().map(|accused| accused.nanos).sum();
     Attribution { parts, accused, claimed }
+}
+
+/// What every gap and every service's own work says about the gaps.
+pub(super) fn witnesses(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    parts: &Decomposition,
+    hot: &Hot,
+    believed: &BTreeSet<Id>,
+) -> Witnesses {
+    let mut witnesses = Witnesses::default();
+    for (&id, part) in &parts.nodes {
+        let read = || Evidence::read(scene, cohort, id, part, hot, believed);
+        let (testimony, Evidence { calls, hit, shift, .. }) = match scene.roles.of(id) {
+            Role::Own(service) => (witnesses.own.entry(service).or_default(), read()),
+            Role::Gap(gap) => (witnesses.gaps.entry(gap).or_default(), read()),
+            _ => continue,
+        };
+        testimony.add(calls, hit, shift);
+    }
+    witnesses
 }
 
 /// What the cohort says about one node.

@@ -22,10 +22,12 @@ pub struct Cost {
 }
 
 /// The part of a span in which the critical path may run through it.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    low: Timestamp,
-    high: Timestamp,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its beginning.
+    pub low: Timestamp,
+    /// Its end.
+    pub high: Timestamp,
 }
 
 /// Costs of all spans of a tree, by index. Reused from trace to trace.
@@ -63,6 +65,11 @@ impl Costs {
     /// The cost of a span.
     pub fn of(&self, index: Index) -> Cost {
         self.costs[index]
+    }
+
+    /// Where the critical path may run through a span; `None` if it passes it by.
+    pub fn window(&self, index: Index) -> Option<Window> {
+        self.windows[index]
     }
 
     /// Gives each instant of the window to a child or to the span itself, from the end backwards.

@@ -156,6 +156,11 @@ impl History {
         &self.nodes[id as usize]
     }
 
+    /// The number of a node, if it was ever met.
+    pub(super) fn find_node(&self, key: NodeKey) -> Option<Id> {
+        self.node_numbers.get(&key).copied()
+    }
+
     /// A node whose age is to be changed.
     pub(super) fn node_mut(&mut self, id: Id) -> &mut Node {
         &mut self.nodes[id as usize]

@@ -11,6 +11,7 @@ pub mod aggregate;
 mod analyze;
 pub mod assemble;
 mod attribute;
+pub mod cohort;
 pub mod critical_path;
 mod decompose;
 mod detect;

@@ -1,10 +1,11 @@
 //! What leaves the program: metrics, JSON, the page, log events, reports for people.
 //!
-//! Everything here is a function of the engine's plain output ([`crate::engine::verdict`]) and of one
-//! ledger of the process's own numbers. Nothing here decides who is guilty, reads the clock or keeps
+//! Everything here is a function of plain output ([`crate::engine::verdict`], [`crate::compare::verdict`])
+//! and of one ledger of the process's own numbers. Nothing here decides who is guilty, reads the clock or keeps
 //! state of the engine; names come from strangers and are escaped where they leave.
 
 pub mod admin;
+pub mod comparison;
 pub mod exposition;
 pub mod ledger;
 pub mod log;

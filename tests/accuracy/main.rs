@@ -6,6 +6,8 @@
 //! are event time. This file measures; it sets no threshold. Recordings whose normal stretch is too
 //! short to learn from are left to `compare`.
 
+mod cohorts;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,7 +69,11 @@ fn run(folder: &Path) -> Result<String, Box<dyn std::error::Error>> {
             table.add(file, label, &replay(&folder.join(file), label)?);
         }
     }
-    Ok(table.finish())
+    let mut sets = cohorts::Table::default();
+    for (file, label) in &labels {
+        sets.add(file, label, &cohorts::compare(&folder.join(file), label)?);
+    }
+    Ok(format!("{}\n{}", table.finish(), sets.finish()))
 }
 
 fn replay(file: &Path, label: &Label) -> Result<Outcome, Box<dyn std::error::Error>> {

@@ -1,0 +1,288 @@
+//! Two sets of traces against each other, by the same parts as the live engine.
+//!
+//! The first set plays the baseline, the second the recent window: the engine's own history is filled with
+//! one slice of each, and its decomposition, tests and claims do the rest. What differs is how much
+//! evidence is asked for, because nothing is repeated every five seconds here. No trees are
+//! aligned and nothing is said about single spans.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::aggregate::{Delta, FanOut, Id, SliceTable};
+use super::analyze::{Analyzer, node_key};
+use super::attribute::{attribute, witnesses};
+use super::decompose::{Cohort, Decomposition, EntryPart, Prices, decompose};
+use super::detect::{Hot, Scene};
+use super::gaps::Verdict;
+use super::history::History;
+use super::params::{DetectionParams, EngineParams};
+use super::report;
+use super::roles::{Direction, Gap, Role, Roles};
+use super::rolling::Tick;
+use super::tree::{Index, Tree};
+use super::verdict::Suspect;
+use crate::model::{Interner, Nanos, Span, SpanKind, Sym, TraceId};
+
+/// The spans of one trace, in any order.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceSpans<'a> {
+    /// Which trace.
+    pub trace: TraceId,
+    /// Its spans.
+    pub spans: &'a [Span],
+}
+
+/// One entry operation on both sides.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EntryPair {
+    /// Its service.
+    pub service: Arc<str>,
+    /// Its name.
+    pub operation: Arc<str>,
+    /// Its kind.
+    pub span_kind: SpanKind,
+    /// Requests of the baseline.
+    pub baseline_requests: u64,
+    /// Requests of the other side.
+    pub spiked_requests: u64,
+    /// Mean nanoseconds of a request in the baseline; zero without any.
+    pub baseline_mean: f64,
+    /// The same on the other side.
+    pub spiked_mean: f64,
+    /// Nanoseconds by which the other side's requests took longer, summed; zero where a side is empty.
+    pub excess: i64,
+}
+
+/// What two sets of traces say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SetVerdict {
+    /// All entry operations, the largest excess first.
+    pub entries: Vec<EntryPair>,
+    /// Something stands out of the noise.
+    pub hot: bool,
+    /// Who made the second set slower, by rank; seconds are sums over the second set.
+    pub suspects: Vec<Suspect>,
+    /// Sum of the excess of the entries on both sides, nanoseconds.
+    pub excess: i64,
+}
+
+/// Whose time a span's own time is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Its service's.
+    Own(Sym),
+    /// A callee's that sends no spans.
+    Dependency(Sym),
+    /// It is the way to another service, whose first span is this one.
+    Edge(Index),
+    /// Nobody's: the far side's spans are missing.
+    Unknown,
+}
+
+/// Who the rise of the time between a CLIENT and its SERVER span is put on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum GapShare {
+    /// The link between the two.
+    Link,
+    /// This share on the callee, the rest on the caller.
+    Callee(f64),
+}
+
+/// The tick in which the second set stands. Two ticks are ahead of it, of which the second is empty: the
+/// tests ask for a baseline of twice the window.
+const NOW: Tick = 3;
+
+/// The engine's parts, filled with two sets.
+pub struct Cohorts<'a> {
+    names: &'a Interner,
+    history: History,
+    roles: Roles,
+    prices: Prices,
+    params: DetectionParams,
+    /// Few traces: nothing can be tested, every rise beyond drift is believed.
+    small: bool,
+}
+
+impl<'a> Cohorts<'a> {
+    /// Sets with fewer traces than this on a side cannot be tested.
+    pub const TESTABLE: usize = 5;
+
+    /// Fills the engine's parts.
+    pub fn new(
+        names: &'a Interner,
+        baseline: &[TraceSpans<'_>],
+        spiked: &[TraceSpans<'_>],
+    ) -> Cohorts<'a> {
+        let small = baseline.len().min(spiked.len()) < Cohorts::TESTABLE;
+        let params = set_params(small);
+        let EngineParams { max_nodes, max_paths, .. } = EngineParams::default();
+        let mut analyzer = Analyzer::new(max_nodes, max_paths);
+        let mut history = History::default();
+        for (tick, traces) in [(1, baseline), (2, &[][..]), (NOW, spiked)] {
+            let table = file(&mut analyzer, traces, names);
+            let (nodes, paths) = analyzer.take_definitions();
+            history.merge(0, Delta { nodes, paths, slices: vec![(tick, table.finish())] });
+            history.begin(tick, tick, &params);
+        }
+        let (mut roles, mut prices) = (Roles::default(), Prices::default());
+        roles.update(&history, names);
+        prices.update(&history);
+        Cohorts { names, history, roles, prices, params, small }
+    }
+
+    /// What the sets say.
+    pub fn verdict(&self) -> SetVerdict {
+        let scene = self.scene();
+        let on_both_sides = self.entries_on_both_sides();
+        let chosen = |entry| on_both_sides.contains(&entry);
+        let cohort = Cohort::since(NOW);
+        let parts = decompose(&self.history, &self.prices, cohort, chosen, &self.params);
+        let hot = if self.small { self.beyond_drift(&parts) } else { scene.hot(1, &parts) };
+        let attribution = attribute(&scene, cohort, &on_both_sides, &hot, &BTreeSet::new());
+        SetVerdict {
+            entries: self.entries(&attribution.parts.entries),
+            hot: !hot.is_empty(),
+            suspects: report::suspects(&scene, self.names, &attribution, NOW),
+            excess: attribution.parts.total,
+        }
+    }
+
+    /// Whose time the own time of a span of one of the traces is. The tree may be built otherwise than the
+    /// engine builds it.
+    pub fn place(&self, tree: &Tree, index: Index) -> Place {
+        let (key, callee) = node_key(tree, index);
+        let service = tree.spans()[index].key.service;
+        let known = self.history.find_node(key).map(|node| self.roles.of(node));
+        match (callee, known) {
+            (Some(callee), _) => Place::Edge(callee),
+            (None, Some(Role::Dependency(name))) => Place::Dependency(name),
+            (None, Some(Role::Unknown)) => Place::Unknown,
+            (None, _) => Place::Own(service),
+        }
+    }
+
+    /// Whose the rise of a gap is, by what its surroundings say.
+    pub fn gap_shares(&self) -> impl Fn(Sym, Sym, bool) -> GapShare + use<'_, 'a> {
+        let scene = self.scene();
+        let cohort = Cohort::since(NOW);
+        let parts = decompose(&self.history, &self.prices, cohort, |_| true, &self.params);
+        let hot = Hot::default();
+        let witnesses = witnesses(&scene, cohort, &parts, &hot, &BTreeSet::new());
+        move |caller, callee, is_request| {
+            let direction = if is_request { Direction::Request } else { Direction::Response };
+            match witnesses.judge(Gap { caller, callee, direction }, &self.params) {
+                Verdict::Link => GapShare::Link,
+                Verdict::Ends { callee } => GapShare::Callee(callee),
+            }
+        }
+    }
+
+    /// What is hot where the samples are too small for a test: whatever rose beyond drift.
+    fn beyond_drift(&self, parts: &Decomposition) -> Hot {
+        let mut hot = Hot::default();
+        for (&id, part) in &parts.nodes {
+            let price = self.prices.of_node(id).unwrap_or(0.0);
+            let rise = part.per_call as f64 / part.calls.max(1) as f64;
+            if is_beyond_drift(rise, price) {
+                hot.nodes.insert(id);
+            }
+            let node = self.history.node(id);
+            let (learned, recent) = (node.baseline().count(), node.calls_since(NOW));
+            for (&child, counts) in &node.fan_outs {
+                let mean = |counts: &FanOut, calls: u64| {
+                    let children: f64 =
+                        counts.iter().map(|(count, n)| f64::from(count) * f64::from(n)).sum();
+                    children / calls.max(1) as f64
+                };
+                let (before, now) =
+                    (mean(counts.baseline(), learned), mean(&counts.since(NOW), recent));
+                if learned > 0 && before > 0.0 && now > self.params.fan_out_growth * before {
+                    hot.fan_outs.insert((id, child));
+                }
+            }
+        }
+        self.new_operations(parts, &mut hot);
+        hot
+    }
+
+    fn new_operations(&self, parts: &Decomposition, hot: &mut Hot) {
+        for (&id, part) in &parts.entries {
+            for (&order, (_, sums)) in &self.history.entries()[&id].groups {
+                let mean = |critical: u64, requests: u64| critical as f64 / requests.max(1) as f64;
+                let now = mean(sums.since(NOW).critical, part.requests);
+                let learned = self.history.entries()[&id].sums.baseline().requests;
+                let before = mean(sums.baseline().critical, learned);
+                if is_beyond_drift(now - before, before) {
+                    hot.new_operations.insert((id, order));
+                }
+            }
+        }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        let Cohorts { history, roles, prices, params, .. } = self;
+        Scene { history, roles, prices, params, now: NOW }
+    }
+
+    fn entries_on_both_sides(&self) -> BTreeSet<Id> {
+        let both = self.history.entries().iter().filter(|(_, entry)| {
+            entry.sums.baseline().requests > 0 && entry.sums.since(NOW).requests > 0
+        });
+        both.map(|(&id, _)| id).collect()
+    }
+
+    fn entries(&self, parts: &BTreeMap<Id, EntryPart>) -> Vec<EntryPair> {
+        let mean = |duration: u64, requests: u64| duration as f64 / requests.max(1) as f64;
+        let pairs = self.history.entries().iter().filter_map(|(id, entry)| {
+            let node = self.history.path(*id).node;
+            let key = self.roles.key(self.history.node(node).key)?;
+            let (before, after) = (entry.sums.baseline(), entry.sums.since(NOW));
+            Some(EntryPair {
+                service: self.names.text(key.service),
+                operation: self.names.text(key.name),
+                span_kind: key.kind,
+                baseline_requests: before.requests,
+                spiked_requests: after.requests,
+                baseline_mean: mean(before.duration, before.requests),
+                spiked_mean: mean(after.duration, after.requests),
+                excess: parts.get(id).map_or(0, |part| part.excess),
+            })
+        });
+        let mut pairs: Vec<EntryPair> = pairs.collect();
+        pairs.sort_by(|one, two| {
+            let names = |pair: &EntryPair| {
+                (Arc::clone(&pair.service), Arc::clone(&pair.operation), pair.span_kind)
+            };
+            two.excess.cmp(&one.excess).then_with(|| names(one).cmp(&names(two)))
+        });
+        pairs
+    }
+}
+
+/// More nanoseconds a call than the drift of single calls explains.
+pub fn is_beyond_drift(rise: f64, usual: f64) -> bool {
+    rise > 0.2 * usual + 0.3e6
+}
+
+/// What is asked of sets: less evidence than of a stream, and less of a baseline.
+fn set_params(small: bool) -> DetectionParams {
+    DetectionParams {
+        windows: [1; 3],
+        min_baseline: 0,
+        min_evidence: 8.0,
+        min_recent: 8,
+        min_learned: 8,
+        min_learned_requests: 3,
+        shrink: if small { 0.0 } else { 5.0 },
+        ..DetectionParams::default()
+    }
+}
+
+fn file(analyzer: &mut Analyzer, traces: &[TraceSpans<'_>], names: &Interner) -> SliceTable {
+    // A slice as long as time: everything falls into one.
+    let mut slices = BTreeMap::new();
+    for TraceSpans { trace, spans } in traces {
+        analyzer.analyze(*trace, spans, names, &mut slices, Nanos(u64::MAX));
+    }
+    slices.remove(&0).unwrap_or_default()
+}
