@@ -309,8 +309,7 @@ fn added_work_is_new_and_its_service_s() {
 
 #[test]
 fn a_slower_way_is_a_call_gap() {
-    let comparison =
-        one_against_one(&payment(100_000, 96_000, 0), &payment(400_000, 96_000, 0));
+    let comparison = one_against_one(&payment(100_000, 96_000, 0), &payment(400_000, 96_000, 0));
     let (_, reason, _) = first(&comparison);
     assert_eq!(reason, "call_gap");
     assert_adds_up(&comparison);

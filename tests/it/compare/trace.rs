@@ -139,9 +139,10 @@ fn jaeger(trace: &str, spans: &[Draft]) -> Value {
         processes.insert(span.service.clone(), json!({"serviceName": span.service, "tags": []}));
         let mut tags = vec![tag("span.kind", span.kind)];
         tags.extend(span.tags.iter().map(|(name, value)| tag(name, value)));
-        let logs = span.events.iter().map(|(at, name)| {
-            json!({"timestamp": START + at, "fields": [tag("event", name)]})
-        });
+        let logs = span
+            .events
+            .iter()
+            .map(|(at, name)| json!({"timestamp": START + at, "fields": [tag("event", name)]}));
         let references = (span.parent != 0)
             .then(|| json!({"refType": "CHILD_OF", "traceID": trace, "spanID": hex(span.parent)}));
         json!({
@@ -157,11 +158,8 @@ fn jaeger(trace: &str, spans: &[Draft]) -> Value {
 
 fn zipkin(trace: &str, spans: &[Draft]) -> Value {
     let spans = spans.iter().map(|span| {
-        let tags: serde_json::Map<String, Value> = span
-            .tags
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect();
+        let tags: serde_json::Map<String, Value> =
+            span.tags.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         let annotations =
             span.events.iter().map(|(at, name)| json!({"timestamp": START + at, "value": name}));
         let mut of_zipkin = json!({
