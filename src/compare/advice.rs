@@ -80,8 +80,9 @@ fn look_at(cause: &Cause) -> String {
         time(cause.spiked_self_seconds)
     );
     let Change::Worse(reason) = cause.reason else { return String::new() };
-    match (reason, cause.kind, cause.event_gaps.first()) {
-        (Reason::SelfTime | Reason::CallGap, _, Some(gap)) => format!(
+    let gap = cause.event_gaps.first().filter(|gap| !gap.is_whole_span());
+    match (reason, cause.kind, gap) {
+        (Reason::SelfTime, _, Some(gap)) => format!(
             "Look at `{operation}` of `{service}` between `{}` and `{}`: {} before, {} now.",
             gap.from,
             gap.to,
@@ -94,16 +95,15 @@ fn look_at(cause: &Cause) -> String {
         (Reason::SelfTime, _, None) => {
             format!("Look at what `{operation}` of `{service}` does itself: {rise}.")
         }
-        (Reason::CallGap, SuspectKind::Edge, None) => {
+        (Reason::CallGap, SuspectKind::Edge, _) => {
             let from = cause.where_.as_ref().map(|place| format!(" from `{}`", place.value));
             let from = from.unwrap_or_default();
             format!("Look at the way{from} to `{service}` (network, proxy, queue): {rise}.")
         }
-        (Reason::CallGap, _, None) => {
-            format!(
-                "Look at the host and the accept queue of `{service}`: {rise} outside of its spans."
-            )
-        }
+        (Reason::CallGap, ..) => format!(
+            "Look at the host, the network and the accept queue of `{service}`: `{operation}` waits outside \
+             of the spans, {rise}."
+        ),
         (Reason::CallCount, ..) => {
             format!(
                 "Look at why `{operation}` of `{service}` makes more calls, each as fast as before."

@@ -11,9 +11,6 @@ use super::verdict::EventGap;
 use crate::engine::tree::Index;
 use crate::model::{Interner, Timestamp};
 
-const START: &str = "(span start)";
-const END: &str = "(span end)";
-
 /// The most that are named.
 const MAX_GAPS: usize = 3;
 /// A gap must make up this share of all that differ to be named.
@@ -147,7 +144,7 @@ fn marks(
         }
     }
     marks.sort();
-    let ends = [(span.start, START.to_owned()), (span.end, END.to_owned())];
+    let ends = [(span.start, EventGap::START.to_owned()), (span.end, EventGap::END.to_owned())];
     let [start, end] = ends;
     let all = std::iter::once(start)
         .chain(marks.into_iter().map(|(at, _, name)| (at, name)))

@@ -79,6 +79,18 @@ pub struct EventGap {
     pub spiked_seconds: f64,
 }
 
+impl EventGap {
+    /// What stands for the beginning of a span.
+    pub const START: &'static str = "(span start)";
+    /// What stands for its end.
+    pub const END: &'static str = "(span end)";
+
+    /// Nothing is known to have happened in between.
+    pub fn is_whole_span(&self) -> bool {
+        self.from == EventGap::START && self.to == EventGap::END
+    }
+}
+
 /// Somebody's part of the difference.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cause {

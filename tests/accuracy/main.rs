@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use laghound::compare::verdict::Verdict;
 use laghound::engine::EngineParams;
 use laghound::engine::verdict::Event;
 use laghound::live::replay::Replay;
@@ -71,9 +72,38 @@ fn run(folder: &Path) -> Result<String, Box<dyn std::error::Error>> {
     }
     let mut sets = cohorts::Table::default();
     for (file, label) in &labels {
-        sets.add(file, label, &cohorts::compare(&folder.join(file), label)?);
+        let recording = cohorts::Recording::read(&folder.join(file))?;
+        sets.add(file, label, &recording.fault(label)?, &recording.halves(label)?);
     }
-    Ok(format!("{}\n{}", table.finish(), sets.finish()))
+    let alike = single_traces(&folder.join("../traces"))?;
+    Ok(format!("{}\n{}\n{alike}", table.finish(), sets.finish()))
+}
+
+/// Every trace of a folder beside, if there is one, against itself.
+fn single_traces(folder: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    if !folder.is_dir() {
+        return Ok(format!(
+            "{}: not there, no traces compared with themselves.\n",
+            folder.display()
+        ));
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    files.sort();
+    let mut differing = Vec::new();
+    for file in &files {
+        let comparison = cohorts::with_itself(file)?;
+        if comparison.verdict != Verdict::NoDifference || comparison.first().is_some() {
+            differing.push(file.display().to_string());
+        }
+    }
+    Ok(format!(
+        "{} files of traces compared with themselves: {} differ. {}\n",
+        files.len(),
+        differing.len(),
+        differing.join(" ")
+    ))
 }
 
 fn replay(file: &Path, label: &Label) -> Result<Outcome, Box<dyn std::error::Error>> {

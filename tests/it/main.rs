@@ -3,6 +3,7 @@
 //! What a single file of `src` promises is tested beside it, not here.
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends by a panic
 
+mod compare;
 mod config;
 mod house;
 mod laws;

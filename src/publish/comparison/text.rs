@@ -141,7 +141,9 @@ fn cause_rows(comparison: &Comparison) -> Vec<Row> {
                 duration(cause.spiked_self_seconds)
             ),
         ]);
-        rows.extend(cause.event_gaps.iter().map(gap_row));
+        // The whole span says nothing that the row above does not.
+        let gaps = cause.event_gaps.iter().filter(|gap| !gap.is_whole_span());
+        rows.extend(gaps.map(gap_row));
     }
     let mut rest: Row = vec![String::new(); heads.len()];
     rest[1] = "(unexplained)".to_owned();

@@ -75,7 +75,7 @@ impl Scale {
     }
 }
 
-/// `+ GET /items (cart)`, indented by depth.
+/// `+ GET /items (cart)`, indented by depth; `!` where it took longer than in any of many traces.
 fn label(row: &SpanRow) -> String {
     /// Deeper spans are indented no further.
     const MAX_INDENT: usize = 12;
@@ -85,8 +85,8 @@ fn label(row: &SpanRow) -> String {
         Match::Removed => "- ",
     };
     let indent = " ".repeat(row.depth.min(MAX_INDENT));
-    let outside = if row.outside_normal { " !" } else { "" };
-    format!("{indent}{mark}{} ({}){outside}", Name(&row.operation), Name(&row.service))
+    let outside = if row.outside_normal { "! " } else { "" };
+    format!("{indent}{outside}{mark}{} ({})", Name(&row.operation), Name(&row.service))
 }
 
 fn lanes(row: &SpanRow, scale: &Scale, label_columns: usize, colour: bool) -> Vec<String> {
@@ -115,7 +115,8 @@ fn bar(figures: &Figures, excess: f64, scale: &Scale, colour: bool) -> String {
     if to == from && figures.seconds > 0.0 && to < scale.columns {
         to += 1; // however short, it is there
     }
-    let longer = scale.column(end - excess).clamp(from, to);
+    // What does not fill a column is no excess that could be seen.
+    let longer = to - scale.column(excess).min(to - from);
     let plain = if figures.critical_seconds > 0.0 { "=" } else { "-" };
     let body = plain.repeat(longer - from);
     let tail = painted(Look::Excess, colour && to > longer, &"#".repeat(to - longer));
