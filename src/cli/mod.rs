@@ -23,10 +23,10 @@ use args::ConfigArgs;
 #[derive(Debug, Error)]
 pub enum CliError {
     /// Bad usage, bad configuration or unreadable input: exit code 2.
-    #[error("{0:#}")]
+    #[error("{}", told(.0))]
     Usage(anyhow::Error),
     /// It failed while running: exit code 1.
-    #[error("{0:#}")]
+    #[error("{}", told(.0))]
     Runtime(anyhow::Error),
 }
 
@@ -55,6 +55,19 @@ impl CliError {
         let _ = writeln!(std::io::stderr(), "error: {self}");
         ExitCode::from(self.exit_code())
     }
+}
+
+/// An error and its causes in one line, each said once: most of our errors quote their cause already.
+fn told(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// The process's environment variables. What is not UTF-8 is repaired: it will not be mistaken for
@@ -101,6 +114,11 @@ mod tests {
         let error = CliError::Runtime(anyhow::Error::new(cause).context("cannot save"));
         assert_eq!((error.exit_code(), error.to_string()), (1, "cannot save: disk full".into()));
         assert_eq!(CliError::usage(std::io::Error::other("no")).exit_code(), 2);
+        #[derive(Debug, Error)]
+        #[error("cannot read a.json: {0}")]
+        struct Quoting(#[source] std::io::Error);
+        let quoting = CliError::usage(Quoting(std::io::Error::other("no such file")));
+        assert_eq!(quoting.to_string(), "cannot read a.json: no such file");
     }
 
     #[test]

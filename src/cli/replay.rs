@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::{Format, ReplayArgs};
 use super::{CliError, load, print};
 use crate::config::{Config, Environment};
+use crate::engine::EngineParams;
 use crate::live::replay::Replay;
 use crate::model::{Interner, Timestamp};
 use crate::otlp::file::{FileError, Message, ReadLimits, Reader};
@@ -44,7 +45,9 @@ fn replay(args: &ReplayArgs, config: &Config) -> Result<ReplayReport, FileError>
         streams.push(Stream::new(reader)?);
     }
     let progress = progress_bar(&streams);
-    let mut replay = Replay::new(config.engine_params(), names, 1);
+    // A recording may be long, and what it says is the result: nothing is forgotten.
+    let params = EngineParams { max_incidents: 100_000, ..config.engine_params() };
+    let mut replay = Replay::new(params, names, 1);
     let mut defects: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(message) = next(&mut streams)? {
         count(&message.batch.defects, &mut defects);

@@ -87,6 +87,8 @@ pub struct Account {
     pub analyzed: u64,
     /// Spans that were not analyzed.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// Spans that were moved in the analysis because their host's clock disagreed with its caller's.
+    pub skewed: u64,
     /// Traces closed.
     pub closed: BTreeMap<CloseReason, u64>,
     /// Spans of open traces, now.
@@ -112,6 +114,7 @@ impl Account {
     pub fn add(&mut self, other: &Account) {
         self.accepted += other.accepted;
         self.analyzed += other.analyzed;
+        self.skewed += other.skewed;
         self.pending_spans += other.pending_spans;
         self.pending_traces += other.pending_traces;
         for (&reason, count) in &other.dropped {

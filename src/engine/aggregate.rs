@@ -108,7 +108,7 @@ pub struct NodeSum {
     pub histogram: Sparse,
     /// Its slowest call.
     pub slowest: Option<Slowest>,
-    /// By attributes, at most [`MAX_ATTR_SETS`]; the rest is counted under the empty set.
+    /// By attributes, ascending, at most [`MAX_ATTR_SETS`]; the rest is counted under the empty set.
     pub by_attrs: Vec<AttrSum>,
 }
 
@@ -172,17 +172,22 @@ impl NodeSum {
         }
     }
 
+    /// Keeps the sets with the lowest numbers, so that which ones are kept depends neither on the
+    /// order of calls nor on who saw which: a set that is kept at the end was never given up before.
     fn add_attrs(&mut self, sum: AttrSum) {
-        match self.by_attrs.iter().position(|known| known.attrs == sum.attrs) {
-            Some(at) => {
+        match self.by_attrs.binary_search_by_key(&sum.attrs, |known| known.attrs) {
+            Ok(at) => {
                 let known = &mut self.by_attrs[at];
                 known.calls += sum.calls;
                 known.self_time = known.self_time.saturating_add(sum.self_time);
             }
-            None if self.by_attrs.len() < MAX_ATTR_SETS || sum.attrs == AttrSetId::EMPTY => {
-                self.by_attrs.push(sum);
-            }
-            None => self.add_attrs(AttrSum { attrs: AttrSetId::EMPTY, ..sum }),
+            Err(at) => self.by_attrs.insert(at, sum),
+        }
+        let rest = self.by_attrs.first().filter(|first| first.attrs == AttrSetId::EMPTY);
+        if self.by_attrs.len() > MAX_ATTR_SETS + usize::from(rest.is_some())
+            && let Some(given_up) = self.by_attrs.pop()
+        {
+            self.add_attrs(AttrSum { attrs: AttrSetId::EMPTY, ..given_up });
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Analyzer {
     groups: Vec<(GroupKey, u64)>,
     /// Nodes of the children of the span at hand.
     siblings: Vec<Id>,
+    /// The spans of the trace at hand, as (entry, span).
+    by_entry: Vec<(Index, Index)>,
 }
 
 /// Operations resolved once per shard.
@@ -84,6 +86,15 @@ impl<K: Copy + Eq + std::hash::Hash> Numbering<K> {
     }
 }
 
+/// What was odd about the spans of a trace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Oddities {
+    /// Spans left out because their id had been seen before.
+    pub(super) duplicates: u64,
+    /// Spans moved because their clock disagreed.
+    pub(super) skewed: u64,
+}
+
 /// A span's place in the call graph.
 #[derive(Clone, Copy)]
 struct Placed {
@@ -119,6 +130,7 @@ impl Analyzer {
             request: 0,
             groups: Vec::new(),
             siblings: Vec::new(),
+            by_entry: Vec::new(),
         }
     }
 
@@ -127,8 +139,7 @@ impl Analyzer {
         (std::mem::take(&mut self.nodes.fresh), std::mem::take(&mut self.paths.fresh))
     }
 
-    /// Files a trace in the slices in which its entries ended. Returns how many of its spans were
-    /// duplicates.
+    /// Files a trace in the slices in which its entries ended.
     pub(super) fn analyze(
         &mut self,
         trace: TraceId,
@@ -136,18 +147,24 @@ impl Analyzer {
         names: &Interner,
         slices: &mut BTreeMap<SliceIndex, SliceTable>,
         slice: Nanos,
-    ) -> usize {
+    ) -> Oddities {
         let keys = &mut self.keys;
         self.tree.build(spans, |span| keys.resolve(names, span.key));
         self.costs.compute(&self.tree);
         self.place_all();
-        for entry in 0..self.tree.spans().len() {
-            let TreeSpan { entry: is_entry, span, .. } = self.tree.spans()[entry];
-            if is_entry {
-                self.file_entry(trace, entry, slices.entry(span.end.0 / slice.0).or_default());
-            }
+        // By entry, so that a trace of ten thousand consumers is not walked ten thousand times.
+        let mut by_entry = std::mem::take(&mut self.by_entry);
+        by_entry.clear();
+        by_entry.extend(
+            (0..).zip(&self.placed).filter_map(|(at, placed)| Some((placed.as_ref()?.entry, at))),
+        );
+        by_entry.sort_unstable();
+        for members in by_entry.chunk_by(|one, two| one.0 == two.0) {
+            let end = self.tree.spans()[members[0].0].span.end;
+            self.file_entry(trace, members, slices.entry(end.0 / slice.0).or_default());
         }
-        self.tree.duplicates
+        self.by_entry = by_entry;
+        Oddities { duplicates: self.tree.duplicates as u64, skewed: self.tree.skewed as u64 }
     }
 
     /// Gives every span under an entry its node and its path; parents come first.
@@ -177,24 +194,24 @@ impl Analyzer {
         }
     }
 
-    fn file_entry(&mut self, trace: TraceId, entry: Index, table: &mut SliceTable) {
+    /// Files one request: `members` are its spans as (entry, span), by span.
+    fn file_entry(&mut self, trace: TraceId, members: &[(Index, Index)], table: &mut SliceTable) {
+        let entry = members[0].0;
         let Some(Placed { path: entry_path, .. }) = self.placed[entry] else { return };
         self.request += 1;
         self.groups.clear();
         let sum = table.entries.entry(entry_path).or_default();
         sum.requests += 1;
-        sum.duration += self.tree.spans()[entry].duration().0;
-        for index in entry..self.tree.spans().len() {
-            let Some(placed) = self.placed[index].filter(|placed| placed.entry == entry) else {
-                continue;
-            };
+        sum.duration = sum.duration.saturating_add(self.tree.spans()[entry].duration().0);
+        for &(_, index) in members {
+            let Some(placed) = self.placed[index] else { continue };
             self.file_span(trace, index, placed, table);
             self.file_fan_out(index, placed.node, table);
         }
         for &(group, critical) in &self.groups {
             let sum = table.groups.entry((entry_path, group)).or_default();
-            sum.critical += critical;
-            sum.squares += u128::from(critical) * u128::from(critical);
+            sum.critical = sum.critical.saturating_add(critical);
+            sum.squares = sum.squares.saturating_add(u128::from(critical) * u128::from(critical));
         }
     }
 
@@ -238,7 +255,7 @@ impl Analyzer {
         let Piece { node, path, group, self_time, critical, attrs } = piece;
         let sum = table.paths.entry(path).or_default();
         sum.calls += 1;
-        sum.critical += critical.0;
+        sum.critical = sum.critical.saturating_add(critical.0);
         let at = node as usize;
         if at >= self.last_request.len() {
             self.last_request.resize(at + 1, 0);

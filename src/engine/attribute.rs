@@ -119,7 +119,7 @@ pub(super) fn attribute(
     }
     claims.extend(call_count_claims(scene, cohort, affected, hot));
     claims.extend(new_operation_claims(scene, cohort, affected, hot));
-    let accused = group(claims);
+    let accused = group(scene, claims);
     let claimed = accused.iter().map(|accused| accused.nanos).sum();
     Attribution { parts, accused, claimed }
 }
@@ -140,7 +140,7 @@ pub(super) fn witnesses(
             Role::Gap(gap) => (witnesses.gaps.entry(gap).or_default(), read()),
             _ => continue,
         };
-        testimony.add(calls as f64, hit, shift);
+        testimony.add(calls, hit, shift);
     }
     witnesses
 }
@@ -281,8 +281,9 @@ fn add_extra_calls(
             })
             .product();
         let entry = extra.entry(node(level - 1)).or_default();
-        entry.nanos += rounded(recent(level - 1) * (now - then) * below * price);
-        entry.cost += cohort.sum(&history.path(path).sums).critical;
+        let nanos = rounded(recent(level - 1) * (now - then) * below * price);
+        entry.nanos = entry.nanos.saturating_add(nanos);
+        entry.cost = entry.cost.saturating_add(cohort.sum(&history.path(path).sums).critical);
         entry.parent_calls =
             entry.parent_calls.max(cohort.sum(&history.path(chain[level - 1]).sums).calls);
     }
@@ -297,7 +298,7 @@ fn new_operation_claims(
     hot: &Hot,
 ) -> Vec<Claim> {
     let mut by_party: BTreeMap<Party, Vec<(Id, u64, u64)>> = BTreeMap::new();
-    let mut given_back: BTreeMap<Party, f64> = BTreeMap::new();
+    let mut given_back: BTreeMap<Party, i64> = BTreeMap::new();
     for &(entry_id, order) in &hot.new_operations {
         let Some(entry) = scene.history.entries().get(&entry_id) else { continue };
         let group =
@@ -314,15 +315,16 @@ fn new_operation_claims(
             if scene.prices.of_node(path.node).is_none() && recent.calls > 0 {
                 by_party.entry(party).or_default().push((path.node, recent.calls, recent.critical));
             } else if recent.calls == 0 && before.calls > 0 {
-                *given_back.entry(party).or_default() +=
-                    requests * before.critical as f64 / learned;
+                let usual = rounded(requests * before.critical as f64 / learned);
+                let sum = given_back.entry(party).or_default();
+                *sum = sum.saturating_add(usual);
             }
         }
     }
     let mut claims = Vec::new();
     for (party, nodes) in by_party {
         let new: f64 = nodes.iter().map(|&(_, _, critical)| critical as f64).sum();
-        let rest = (new - given_back.get(&party).copied().unwrap_or(0.0)).max(0.0);
+        let rest = (new - given_back.get(&party).copied().unwrap_or(0) as f64).max(0.0);
         for (node, calls, critical) in nodes {
             let cost = critical as f64;
             let nanos = if new > 0.0 { cost * rest / new } else { 0.0 };
@@ -344,22 +346,30 @@ impl Scene<'_> {
     }
 }
 
-/// By party; claims of nothing are left out.
-fn group(claims: Vec<Claim>) -> Vec<Accused> {
+/// By party; claims of nothing are left out. Equals stand in the order of their names, here already,
+/// because the first one speaks for the whole and floats are added in this order.
+fn group(scene: &Scene<'_>, claims: Vec<Claim>) -> Vec<Accused> {
     let mut by_party: BTreeMap<Party, Vec<Claim>> = BTreeMap::new();
     for claim in claims {
         if claim.nanos > 0.0 {
             by_party.entry(claim.party).or_default().push(claim);
         }
     }
+    let label = |claim: &Claim| scene.roles.label(scene.history.node(claim.node).key);
     let mut accused: Vec<Accused> = by_party
         .into_iter()
         .map(|(party, mut claims)| {
-            claims.sort_by(|one, two| two.nanos.total_cmp(&one.nanos));
+            claims.sort_by(|one, two| {
+                let by_size = two.nanos.total_cmp(&one.nanos).then(two.calls.cmp(&one.calls));
+                by_size.then_with(|| label(one).cmp(&label(two)))
+            });
             let nanos = claims.iter().map(|claim| claim.nanos).sum();
             Accused { party, nanos, claims }
         })
         .collect();
-    accused.sort_by(|one, two| two.nanos.total_cmp(&one.nanos));
+    accused.sort_by(|one, two| {
+        let name = |accused: &Accused| (scene.roles.text(accused.party.name), accused.party.kind);
+        two.nanos.total_cmp(&one.nanos).then_with(|| name(one).cmp(&name(two)))
+    });
     accused
 }

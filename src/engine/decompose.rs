@@ -161,7 +161,7 @@ pub(super) fn decompose(
         let excess = signed(recent.duration) - expected;
         let (requests, duration) = (recent.requests, recent.duration);
         result.entries.insert(id, EntryPart { requests, duration, excess, baseline_mean });
-        result.total += excess;
+        result.total = result.total.saturating_add(excess);
     }
     result
 }
@@ -186,21 +186,23 @@ fn file_paths(
         }
         let part = result.nodes.entry(path.node).or_default();
         part.calls += recent.calls;
-        part.critical += recent.critical;
+        part.critical = part.critical.saturating_add(recent.critical);
         match prices.of_path(history, id, params.shrink) {
             Some(price) => {
                 let expected = rounded(recent.calls as f64 * price);
-                expected_total += expected;
-                part.per_call += signed(recent.critical) - expected;
+                let rise = signed(recent.critical) - expected;
+                expected_total = expected.saturating_add(expected_total);
+                part.per_call = part.per_call.saturating_add(rise);
             }
-            None => part.new += signed(recent.critical),
+            None => part.new = part.new.saturating_add(signed(recent.critical)),
         }
         met.push(path.node);
     }
     met.sort_unstable();
     met.dedup();
     for node in met {
-        result.nodes.entry(node).or_default().entry_duration += duration;
+        let part = result.nodes.entry(node).or_default();
+        part.entry_duration = part.entry_duration.saturating_add(duration);
     }
     expected_total
 }

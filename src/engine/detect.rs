@@ -95,7 +95,9 @@ impl Scene<'_> {
         let mut recent = Dense::default();
         for (&id, part) in &parts.nodes {
             let node = self.history.node(id);
-            if !node.age.can_test(self.now, window, self.params) || !self.can_be_hot(id) {
+            // A node that cost nothing more is never material; most are sorted out here, cheaply.
+            let is_candidate = part.per_call > 0 && self.can_be_hot(id);
+            if !is_candidate || !node.age.can_test(self.now, window, self.params) {
                 continue;
             }
             recent.clear();
@@ -127,13 +129,11 @@ impl Scene<'_> {
         let material_on_path = rise > p.min_rise
             && rise > p.min_rise_ratio * price
             && part.per_call as f64 > p.min_share * part.entry_duration as f64;
-        let shift = || Shift::between(node.baseline(), recent).nanos;
-        let material = material_on_path
-            || (part.per_call > 0 && {
-                let shift = shift();
-                shift > p.min_rise_off_path
-                    && shift > p.min_rise_ratio_off_path * node.baseline().quantile(0.5)
-            });
+        let material = material_on_path || {
+            let shift = Shift::between(node.baseline(), recent).nanos;
+            shift > p.min_rise_off_path
+                && shift > p.min_rise_ratio_off_path * node.baseline().quantile(0.5)
+        };
         material
             && (self.share_of_slow_rose(node, recent, requests)
                 || self.rare_operation_rose(node, recent, rise, price))

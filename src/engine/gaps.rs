@@ -9,30 +9,38 @@
 
 use std::collections::BTreeMap;
 
+use super::decompose::rounded;
 use super::params::DetectionParams;
 use super::roles::{Direction, Gap};
 use crate::model::Sym;
 
-/// What was seen of a gap, or of a service's own work.
-#[derive(Clone, Copy, Default, Debug, PartialEq)]
+/// What was seen of a gap, or of a service's own work. Sums of integers, rounded where they arise, so
+/// that it does not matter in which order things were seen.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Testimony {
     /// Calls seen.
-    pub calls: f64,
-    /// Share of the distribution that moved, 0 to 1.
-    pub hit: f64,
-    /// By how much it moved, nanoseconds a call.
-    pub lag: f64,
+    calls: u64,
+    /// Calls that moved, in millionths of a call.
+    moved: i64,
+    /// By how much they moved in all, nanoseconds.
+    lag: i64,
 }
 
 impl Testimony {
-    /// Adds what was seen of `calls` more calls, weighted by them.
-    pub(super) fn add(&mut self, calls: f64, hit: f64, lag: f64) {
-        let total = self.calls + calls;
-        if total > 0.0 {
-            self.hit = (self.hit * self.calls + hit * calls) / total;
-            self.lag = (self.lag * self.calls + lag * calls) / total;
-            self.calls = total;
-        }
+    /// Adds what was seen of `calls` more calls: the share of their distribution that moved, 0 to 1,
+    /// and by how much it moved, nanoseconds a call.
+    pub(super) fn add(&mut self, calls: u64, hit: f64, lag: f64) {
+        self.calls += calls;
+        self.moved = self.moved.saturating_add(rounded(hit * calls as f64 * 1e6));
+        self.lag = self.lag.saturating_add(rounded(lag * calls as f64));
+    }
+
+    fn hit(self) -> f64 {
+        self.moved as f64 / 1e6 / self.calls.max(1) as f64
+    }
+
+    fn lag(self) -> f64 {
+        self.lag as f64 / self.calls.max(1) as f64
     }
 }
 
@@ -100,7 +108,11 @@ impl Witnesses {
 
     fn others(&self, of_interest: impl Fn(&Gap) -> bool, gap: Gap) -> Vec<Testimony> {
         let same_way = self.gaps.iter().filter(|(other, _)| other.direction == gap.direction);
-        same_way.filter(|(other, _)| of_interest(other)).map(|(_, testimony)| *testimony).collect()
+        let mut others: Vec<Testimony> =
+            same_way.filter(|(other, _)| of_interest(other)).map(|(_, one)| *one).collect();
+        // By what they say, not by the numbers of their names: what follows are sums of floats.
+        others.sort_unstable();
+        others
     }
 }
 
@@ -115,25 +127,25 @@ impl Direction {
 
 /// How much a witness says about the subject: comparable in size, relative to how much was hit there.
 fn relative(witness: Testimony, subject: Testimony, params: &DetectionParams) -> f64 {
-    if witness.lag <= 0.0 {
+    if witness.lag <= 0 {
         return 0.0;
     }
-    let comparable = if subject.lag > 0.0 {
-        (params.comparable * witness.lag / subject.lag).min(1.0)
+    let comparable = if subject.lag > 0 {
+        (params.comparable * witness.lag() / subject.lag()).min(1.0)
     } else {
         1.0
     };
-    (witness.hit * comparable / subject.hit.max(0.1)).min(1.0)
+    (witness.hit() * comparable / subject.hit().max(0.1)).min(1.0)
 }
 
 /// Mean of what the witnesses say, and how many calls they saw; no mean without witnesses.
 fn mean(witnesses: &[Testimony], weigh: impl Fn(Testimony) -> f64) -> (Option<f64>, f64) {
     let (mut sum, mut weights, mut calls) = (0.0, 0.0, 0.0);
     for &witness in witnesses {
-        let weight = witness.calls.min(MAX_WEIGHT);
+        let weight = (witness.calls as f64).min(MAX_WEIGHT);
         sum += weight * weigh(witness);
         weights += weight;
-        calls += witness.calls;
+        calls += witness.calls as f64;
     }
     ((weights > 0.0).then(|| sum / weights), calls)
 }
@@ -152,7 +164,9 @@ mod tests {
     }
 
     fn seen(hit: f64) -> Testimony {
-        Testimony { calls: 100.0, hit, lag: hit * 1e8 }
+        let mut seen = Testimony::default();
+        seen.add(100, hit, hit * 1e8);
+        seen
     }
 
     fn judged(gaps: &[(Sym, Sym, f64)], direction: Direction) -> Verdict {
@@ -197,8 +211,22 @@ mod tests {
     #[test]
     fn testimony_is_weighted_by_calls() {
         let mut testimony = Testimony::default();
-        testimony.add(30.0, 1.0, 10.0);
-        testimony.add(10.0, 0.0, 50.0);
-        assert_eq!(testimony, Testimony { calls: 40.0, hit: 0.75, lag: 20.0 });
+        testimony.add(30, 1.0, 10.0);
+        testimony.add(10, 0.0, 50.0);
+        assert_eq!((testimony.calls, testimony.hit(), testimony.lag()), (40, 0.75, 20.0));
+    }
+
+    #[test]
+    fn testimony_is_the_same_to_the_last_bit_in_any_order() {
+        let seen = [(7, 1.0 / 9.0, 123_456.7), (31, 5.0 / 9.0, 1.0 / 3.0), (11, 0.1, 7e8 / 3.0)];
+        let told = |order: [usize; 3]| {
+            let mut testimony = Testimony::default();
+            for (calls, hit, lag) in order.map(|at| seen[at]) {
+                testimony.add(calls, hit, lag);
+            }
+            testimony
+        };
+        assert_eq!(told([0, 1, 2]), told([2, 1, 0]));
+        assert_eq!(told([0, 1, 2]), told([1, 0, 2]));
     }
 }

@@ -140,7 +140,9 @@ impl Judge {
         let mut events = Vec::new();
         loop {
             let pending = self.history.next_pending();
-            let Some(mut slice) = self.cursor.or(pending) else { break };
+            // A trace that closes after its slice was skipped is judged then: its slice is newer
+            // than any that was judged, and left alone it would stay pending for ever.
+            let Some(mut slice) = self.cursor.into_iter().chain(pending).min() else { break };
             if self.empty_run >= Judge::max_empty_run(&self.params.detection) {
                 slice = slice.max(pending.unwrap_or(end).min(end));
             }
@@ -385,7 +387,8 @@ impl Judge {
     fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> f64 {
         let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
         let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
-        let slower: f64 = nodes.map(|(_, part)| (part.per_call + part.new) as f64).sum();
+        let slower: f64 =
+            nodes.map(|(_, part)| part.per_call.saturating_add(part.new) as f64).sum();
         use super::verdict::Reason::{CallCount, NewOperation};
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
         let others = claims.filter(|claim| matches!(claim.reason, CallCount | NewOperation));

@@ -1,7 +1,7 @@
 //! The domain core: spans in, verdicts out. Pure: no clock, no IO, no threads.
 //!
 //! A span comes into a [`Shard`](shard::Shard), which assembles its trace, builds the
-//! [tree](tree), prices it by self-time and [critical path](critical_path) and adds it to the
+//! [tree], prices it by self-time and [critical path](critical_path::Costs) and adds it to the
 //! [sums](aggregate) of a slice. The [`Judge`](judge::Judge) merges the sums of all shards into a
 //! history, finds what is hot, takes the excess apart and says whose it is: a
 //! [`verdict`]. [`Engine`] is all of it in one thread, for replay and tests.

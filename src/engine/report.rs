@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::aggregate::AttrSum;
 use super::attribute::{Accused, Attribution, Claim};
+use super::decompose::rounded;
 use super::detect::Scene;
 use super::rolling::Tick;
 use super::verdict::{EntryImpact, Reason, Suspect, SuspectKind, Where};
@@ -131,12 +132,13 @@ fn whereabouts(scene: &Scene<'_>, names: &Interner, claim: &Claim, from: Tick) -
     let node = scene.history.node(claim.node);
     let usual = node.baseline().mean();
     let sums = node.attrs_since(from);
-    let excess = |sum: &AttrSum| sum.self_time as f64 - usual * sum.calls as f64;
-    let whole: f64 = sums.iter().map(|sum| excess(sum).max(0.0)).sum();
+    // Rounded where they arise, so that they add up in any order.
+    let excess = |sum: &AttrSum| rounded(sum.self_time as f64 - usual * sum.calls as f64);
+    let whole = sums.iter().fold(0i64, |whole, sum| whole.saturating_add(excess(sum).max(0)));
     let calls: u64 = sums.iter().map(|sum| sum.calls).sum();
     let mut found: Vec<Where> = Vec::new();
     for ((attribute, value), (risen, with)) in by_value(names, &sums, excess) {
-        let (share, usual_share) = (risen / whole, with as f64 / calls.max(1) as f64);
+        let (share, usual_share) = (risen as f64 / whole as f64, with as f64 / calls.max(1) as f64);
         if with >= MIN_CALLS && share >= MIN_SHARE && share >= MIN_LIFT * usual_share {
             let (attribute, value) = (names.text(attribute), names.text(value));
             found.push(Where { attribute, value, share: share.min(1.0) });
@@ -164,13 +166,13 @@ fn breadth(attribute: &str) -> usize {
 fn by_value(
     names: &Interner,
     sums: &[AttrSum],
-    excess: impl Fn(&AttrSum) -> f64,
-) -> std::collections::BTreeMap<(Sym, Sym), (f64, u64)> {
+    excess: impl Fn(&AttrSum) -> i64,
+) -> std::collections::BTreeMap<(Sym, Sym), (i64, u64)> {
     let mut values = std::collections::BTreeMap::new();
     for sum in sums {
         for &pair in names.attributes(sum.attrs).iter() {
-            let (risen, calls) = values.entry(pair).or_insert((0.0, 0));
-            *risen += excess(sum);
+            let (risen, calls) = values.entry(pair).or_insert((0, 0));
+            *risen = i64::saturating_add(*risen, excess(sum));
             *calls += sum.calls;
         }
     }

@@ -5,6 +5,7 @@
 //! changes sides with its whole history, because only the label changes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -69,6 +70,8 @@ impl Party {
 pub(super) struct Roles {
     roles: Vec<Role>,
     keys: HashMap<KeyId, Key, RandomState>,
+    /// The names of services, operations and peers, for putting equals in order.
+    texts: HashMap<Sym, Arc<str>, RandomState>,
     /// Services that send spans, in lower case.
     services: HashSet<String, RandomState>,
     known_services: BTreeSet<Sym>,
@@ -81,7 +84,7 @@ impl Roles {
     pub(super) fn update(&mut self, history: &History, names: &Interner) {
         for node in history.nodes() {
             let service = match key_of(node.key) {
-                Some(id) => self.keys.entry(id).or_insert_with(|| names.resolve(id)).service,
+                Some(id) => self.learn(id, names).service,
                 None => continue,
             };
             if self.known_services.insert(service) {
@@ -104,6 +107,37 @@ impl Roles {
             let role = self.role(node.key, is_lost);
             self.roles.push(role);
         }
+    }
+
+    fn learn(&mut self, id: KeyId, names: &Interner) -> Key {
+        if let Some(&key) = self.keys.get(&id) {
+            return key;
+        }
+        let key = names.resolve(id);
+        self.keys.insert(id, key);
+        for name in [key.service, key.name] {
+            self.texts.entry(name).or_insert_with(|| names.text(name));
+        }
+        key
+    }
+
+    /// A name that occurred as a service, an operation or a peer.
+    pub(super) fn text(&self, name: Sym) -> &str {
+        self.texts.get(&name).map_or("", |text| text)
+    }
+
+    /// A node by its names: the order of labels is the same in every process.
+    pub(super) fn label(&self, node: NodeKey) -> impl Ord + use<'_> {
+        let (sort, far) = match node {
+            NodeKey::Own(_) => (0, None),
+            NodeKey::Leaf(_, peer) => (1, peer),
+            NodeKey::Edge(_, callee) => (2, Some(callee)),
+            NodeKey::Request(_, callee) => (3, Some(callee)),
+            NodeKey::Response(_, callee) => (4, Some(callee)),
+            NodeKey::Overflow => (5, None),
+        };
+        let key = self.key(node).map(|key| (self.text(key.service), self.text(key.name), key.kind));
+        (key, sort, far.map(|far| self.text(far)))
     }
 
     /// The role of a node.
@@ -152,6 +186,7 @@ impl Roles {
 
     /// `cart`, `cart:8080` and `cart.shop.svc.cluster.local` all name the service `cart`.
     fn look_up_peer(&mut self, peer: Sym, names: &Interner) {
+        self.texts.entry(peer).or_insert_with(|| names.text(peer));
         let services = &self.services;
         self.peers.entry(peer).or_insert_with(|| {
             let text = names.text(peer).to_lowercase();

@@ -98,10 +98,12 @@ impl Shard {
 
     fn analyze(&mut self, closed: ClosedTrace, names: &Interner) {
         let ClosedTrace { trace, spans, reason } = closed;
-        let duplicates = self.analyzer.analyze(trace, &spans, names, &mut self.slices, self.slice);
+        let slices = &mut self.slices;
+        let odd = self.analyzer.analyze(trace, &spans, names, slices, self.slice);
         self.account.close_trace(reason);
-        self.account.drop_spans(DropReason::Duplicate, duplicates as u64);
-        self.account.analyzed += (spans.len() - duplicates) as u64;
+        self.account.drop_spans(DropReason::Duplicate, odd.duplicates);
+        self.account.analyzed += spans.len() as u64 - odd.duplicates;
+        self.account.skewed += odd.skewed;
         self.assembler.recycle(spans);
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::attribute::{Attribution, Claim};
+use super::decompose::rounded;
 use super::detect::Scene;
 use super::roles::Party;
 use super::verdict::{EntryExcessRow, ExcessRow, Exemplar, Reason};
@@ -21,7 +22,8 @@ pub(super) struct Tally {
 
 #[derive(Default)]
 struct Counter {
-    seconds: f64,
+    /// Nanoseconds: whole ones add up in any order.
+    nanos: i64,
     exemplar: Option<Exemplar>,
     at: Timestamp,
 }
@@ -42,7 +44,7 @@ impl Tally {
             let node = scene.history.node(scene.history.path(id).node);
             let Some(key) = scene.roles.key(node.key).filter(|_| part.excess > 0) else { continue };
             let counter = self.entries.entry((key.service, key.name, key.kind)).or_default();
-            counter.seconds += part.excess as f64 / 1e9;
+            counter.nanos = counter.nanos.saturating_add(part.excess);
             counter.at = at;
         }
     }
@@ -50,12 +52,13 @@ impl Tally {
     fn add_claim(&mut self, scene: &Scene<'_>, claim: &Claim, key: Key, scale: f64, at: Timestamp) {
         let row = (claim.party, key.name, key.kind, claim.reason);
         let counter = self.suspects.entry(row).or_default();
-        let seconds = claim.nanos * scale / 1e9;
-        counter.seconds += seconds;
+        let nanos = rounded(claim.nanos * scale);
+        counter.nanos = counter.nanos.saturating_add(nanos);
         counter.at = at;
         let slowest = scene.history.node(claim.node).slowest_since(scene.now, 1);
         if let Some(slowest) = slowest.first() {
-            counter.exemplar = Some(Exemplar { trace: slowest.trace, seconds, at });
+            counter.exemplar =
+                Some(Exemplar { trace: slowest.trace, seconds: nanos as f64 / 1e9, at });
         }
     }
 
@@ -74,7 +77,7 @@ impl Tally {
                 operation: names.text(name),
                 span_kind,
                 reason,
-                seconds: counter.seconds,
+                seconds: counter.nanos as f64 / 1e9,
                 exemplar: counter.exemplar,
             })
             .collect();
@@ -100,7 +103,7 @@ impl Tally {
                 service: names.text(service),
                 operation: names.text(operation),
                 span_kind,
-                seconds: counter.seconds,
+                seconds: counter.nanos as f64 / 1e9,
             })
             .collect();
         rows.sort_by(|one, two| {

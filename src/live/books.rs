@@ -52,6 +52,7 @@ impl Books {
         let analyzed = after.analyzed - before.analyzed;
         let mut gone = analyzed;
         ledger.analyzed += analyzed;
+        ledger.skewed += after.skewed - before.skewed;
         for (reason, count) in &after.dropped {
             let new = count - before.dropped.get(reason).copied().unwrap_or(0);
             *ledger.dropped.entry(reason.as_str()).or_default() += new;

@@ -47,6 +47,8 @@ pub struct Ledger {
     pub analyzed: u64,
     /// Accepted spans that were not.
     pub dropped: ByReason,
+    /// Spans moved in the analysis because their host's clock disagreed.
+    pub skewed: u64,
     /// Traces closed, by what closed them.
     pub traces_closed: ByReason,
     /// Traces being put together.
@@ -71,6 +73,7 @@ impl Default for Ledger {
             refused: BTreeMap::new(),
             failed_requests: BTreeMap::new(),
             analyzed: 0,
+            skewed: 0,
             dropped: ByReason::new(),
             traces_closed: ByReason::new(),
             pending_traces: 0,

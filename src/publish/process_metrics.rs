@@ -24,6 +24,7 @@ const ACCEPTED: &str = "laghound_receiver_accepted_spans_total";
 const REFUSED: &str = "laghound_receiver_refused_spans_total";
 const FAILED: &str = "laghound_receiver_failed_requests_total";
 const ANALYZED: &str = "laghound_spans_analyzed_total";
+const SKEWED: &str = "laghound_skewed_spans_total";
 const DROPPED: &str = "laghound_spans_dropped_total";
 const CLOSED: &str = "laghound_traces_closed_total";
 const PENDING_TRACES: &str = "laghound_pending_traces";
@@ -44,11 +45,16 @@ const OPEN_FDS: &str = "process_open_fds";
 const MAX_FDS: &str = "process_max_fds";
 
 /// Every family, with what its HELP says.
-const FAMILIES: [Family<'static>; 22] = [
+const FAMILIES: [Family<'static>; 23] = [
     family(ACCEPTED, Kind::Counter, "Spans accepted from senders."),
     family(REFUSED, Kind::Counter, "Spans refused, and answered as refused."),
     family(FAILED, Kind::Counter, "Requests that failed as a whole."),
     family(ANALYZED, Kind::Counter, "Accepted spans analyzed with their trace."),
+    family(
+        SKEWED,
+        Kind::Counter,
+        "Spans moved in the analysis because their host's clock disagreed with the caller's.",
+    ),
     family(DROPPED, Kind::Counter, "Accepted spans that were not analyzed."),
     family(CLOSED, Kind::Counter, "Traces closed, by what closed them."),
     family(PENDING_TRACES, Kind::Gauge, "Traces being put together."),
@@ -158,6 +164,7 @@ fn set_counters(ledger: &Ledger) {
         }
     }
     counter!(ANALYZED).absolute(ledger.analyzed);
+    counter!(SKEWED).absolute(ledger.skewed);
     counter!(OVERFLOW_SPANS).absolute(ledger.overflow_spans);
 }
 

@@ -6,6 +6,7 @@ use crate::publish::testing::{Document, after, read};
 
 fn ledger() -> Ledger {
     Ledger {
+        skewed: 4,
         accepted: [(Transport::Grpc, 70), (Transport::Http, 30)].into(),
         refused: [((Transport::Grpc, "invalid_span_id"), 3)].into(),
         failed_requests: [((Transport::Http, "too_large"), 2)].into(),

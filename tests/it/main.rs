@@ -6,4 +6,6 @@
 mod compare;
 mod config;
 mod house;
+mod laws;
+mod promises;
 mod scenarios;

@@ -17,13 +17,13 @@ const TICK: Nanos = Nanos::from_secs(1);
 const AFTERMATH: u64 = 60;
 
 /// What the engine said in the course of a scenario.
-pub(super) struct Story {
+pub(crate) struct Story {
     /// Each event with the time of the tick that brought it.
-    pub(super) events: Vec<(Timestamp, Event)>,
+    pub(crate) events: Vec<(Timestamp, Event)>,
     /// The incidents open when the faults ended (the scenario, if there is none).
-    pub(super) open_at_end: Vec<Incident>,
+    pub(crate) open_at_end: Vec<Incident>,
     /// At the end a verdict was possible: silence meant something.
-    pub(super) learned: bool,
+    pub(crate) learned: bool,
 }
 
 /// Runs a case and panics with the whole story when the verdict is not the expected one.
@@ -39,7 +39,7 @@ pub(super) fn check(case: &Case) {
 }
 
 /// The scenario through an engine of two shards.
-pub(super) fn run(scenario: &Scenario) -> Story {
+pub(crate) fn run(scenario: &Scenario) -> Story {
     let names = Arc::new(Interner::new(InternLimits::default()));
     let mut engine = Engine::new(EngineParams::default(), Arc::clone(&names), 2);
     let mut cache = InternCache::default();

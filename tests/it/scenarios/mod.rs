@@ -7,6 +7,8 @@
 mod harness;
 mod table;
 
+pub(crate) use harness::run;
+
 use std::collections::BTreeMap;
 
 use laghound::model::{Nanos, SpanKind, Timestamp};
