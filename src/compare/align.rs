@@ -83,8 +83,12 @@ impl Alignment {
             if pairs.is_empty() {
                 return;
             }
-            // Topmost first, so that what hangs below comes along.
-            pairs.sort_by_key(|&(before, after)| (sides.0.depth(before), before, after));
+            // Topmost first, so that what hangs below comes along; the same whichever side is first.
+            pairs.sort_by_key(|&(before, after)| {
+                let depths = sides.0.depth(before) + sides.1.depth(after);
+                let [was, is] = [sides.0.at(before), sides.1.at(after)].map(|at| at.duration().0);
+                (depths, was.abs_diff(is), was.max(is), before + after)
+            });
             for (before, after) in pairs {
                 if self.of_baseline[before].is_none() && self.of_spiked[after].is_none() {
                     self.grow(sides, (before, after));

@@ -28,6 +28,9 @@ struct Claim {
     parts: Vec<Part>,
 }
 
+/// Who, how, and in which operation; of new work in whichever.
+type ClaimKey = (Party, Reason, Option<(Sym, SpanKind)>);
+
 /// Causes below this share of the whole are not worth a line.
 const MIN_SHARE: f64 = 0.02;
 
@@ -62,7 +65,7 @@ pub(super) fn find(pair: Pair<'_, '_>, parts: &[Part], delta: i64, names: &Inter
 
 /// Parts added up by party, operation and reason, as far as they are beyond drift.
 fn claims(parts: &[Part], delta: i64) -> Vec<Claim> {
-    let mut sums: BTreeMap<(Party, Reason, Option<(Sym, SpanKind)>), Claim> = BTreeMap::new();
+    let mut sums: BTreeMap<ClaimKey, Claim> = BTreeMap::new();
     for part in parts.iter().filter(|part| part.nanos != 0) {
         let Some(party) = part.party else { continue };
         // What a party does anew is set against what it no longer does: a renamed operation is both.

@@ -41,7 +41,7 @@ pub(super) struct Part {
     pub(super) spot: Spot,
     /// The operation it is about.
     pub(super) key: Key,
-    /// What the same took in the baseline, nanoseconds.
+    /// What the same took on the side on which it took less, nanoseconds.
     pub(super) usual: u64,
     pub(super) nanos: i64,
 }
@@ -96,6 +96,8 @@ pub(super) fn parts(pair: Pair<'_, '_>) -> Vec<Part> {
     }
     one_sided(pair, Direction::Added, &mut parts);
     one_sided(pair, Direction::Removed, &mut parts);
+    // In an order that knows nothing of the file's: the last nanosecond of a share depends on it.
+    parts.sort_by_key(|part| part.spot);
     set_off(pair, &mut hidden, &mut parts);
     for (spot, nanos) in hidden {
         if nanos != 0 {
@@ -117,7 +119,8 @@ fn matched(
     let (was, is) = (pair.baseline.place(before), pair.spiked.place(after));
     let mut push = |party, reason, was: Piece, is: Piece| {
         let nanos = signed(is.own) - signed(was.own);
-        parts.push(Part { party, reason, spot, key, usual: was.own, nanos });
+        let usual = was.own.min(is.own);
+        parts.push(Part { party, reason, spot, key, usual, nanos });
         hide(pair, spot, (was.hidden(), is.hidden()), hidden);
     };
     match (was, is) {
@@ -143,7 +146,9 @@ fn party(was: Place, is: Place) -> Option<Party> {
     let of = |kind, name| Some(Party { kind, name, from: None });
     match (was, is) {
         (Place::Unknown | Place::Edge(_), _) | (_, Place::Unknown | Place::Edge(_)) => None,
-        (_, Place::Dependency(name)) => of(SuspectKind::Dependency, name),
+        (_, Place::Dependency(name)) | (Place::Dependency(name), _) => {
+            of(SuspectKind::Dependency, name)
+        }
         (_, Place::Own(name)) => of(SuspectKind::Service, name),
     }
 }
@@ -179,10 +184,13 @@ fn gap(
     let Place::Edge(far) = pair.spiked.place(after) else { return };
     let key = pair.spiked.at(after).key;
     let (caller, callee) = (key.service, pair.spiked.at(far).key.service);
+    // A call that now goes to somebody else is the caller's doing.
+    let share =
+        if callee_before(pair, spot) == Some(callee) { share } else { GapShare::Callee(0.0) };
     let nanos = signed(is.own) - signed(was.own);
     let mut push = |kind, name, from, nanos| {
         let party = Some(Party { kind, name, from });
-        let (reason, usual) = (Reason::CallGap, was.own);
+        let (reason, usual) = (Reason::CallGap, was.own.min(is.own));
         parts.push(Part { party, reason, spot, key, usual, nanos });
     };
     match share {
@@ -195,6 +203,14 @@ fn gap(
         }
     }
     hide(pair, spot, (was.hidden(), is.hidden()), hidden);
+}
+
+/// Whom the call of an edge went to in the baseline.
+fn callee_before(pair: Pair<'_, '_>, spot: Spot) -> Option<Sym> {
+    match pair.baseline.place(spot.baseline?) {
+        Place::Edge(far) => Some(pair.baseline.at(far).key.service),
+        _ => None,
+    }
 }
 
 /// Notes what is hidden of a matched span on either side, under the span where it is settled.
@@ -353,10 +369,9 @@ fn set_off(pair: Pair<'_, '_>, hidden: &mut Hidden, parts: &mut [Part]) {
         }
     }
     // The deepest first: what hides there has been there before anything further up.
-    let depth = |spot: &Spot| match *spot {
-        Spot { spiked: Some(at), .. } => pair.spiked.depth(at),
-        Spot { baseline: Some(at), .. } => pair.baseline.depth(at),
-        _ => 0,
+    let depth = |spot: &Spot| {
+        let before = spot.baseline.map(|at| pair.baseline.depth(at));
+        before.max(spot.spiked.map(|at| pair.spiked.depth(at)))
     };
     let mut spots: Vec<Spot> = below.keys().copied().collect();
     spots.sort_by_key(|spot| (std::cmp::Reverse(depth(spot)), *spot));

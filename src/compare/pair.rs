@@ -99,6 +99,10 @@ fn conclude(
         warnings.insert(0, why);
         return (Verdict::Inconclusive, Vec::new());
     }
+    let explained: i64 = found.iter().map(|found| found.nanos).sum();
+    if (delta - explained).unsigned_abs() > delta.unsigned_abs() / 2 {
+        warnings.push(warnings::mostly_unexplained(Nanos((delta - explained).unsigned_abs())));
+    }
     let verdict = if delta > 0 { Verdict::RootCause } else { Verdict::Faster };
     (verdict, found)
 }

@@ -65,6 +65,11 @@ pub(super) fn work_missing(service: &str, operation: &str) -> String {
     )
 }
 
+/// The causes are not the whole story.
+pub(super) fn mostly_unexplained(rest: Nanos) -> String {
+    format!("{rest} of the difference are spread over spans that differ by no more than drift")
+}
+
 fn missing(side: &str, request: &Request<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if request.rootless {

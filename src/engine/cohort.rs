@@ -286,3 +286,82 @@ fn file(analyzer: &mut Analyzer, traces: &[TraceSpans<'_>], names: &Interner) ->
     }
     slices.remove(&0).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AttrSetId, InternLimits, SpanId, Timestamp};
+
+    const MS: u64 = 1_000_000;
+
+    /// Requests of `shop` that take 10 ms, with a child in `cart` that takes so many more.
+    fn traces(names: &Interner, cart_ms: &[u64]) -> Vec<(TraceId, Vec<Span>)> {
+        let key = |service: &str, name: &str| {
+            let service = names.service(service.as_bytes());
+            names.key(service, name.as_bytes(), SpanKind::Server)
+        };
+        let span = |id, parent, key, (start, end): (u64, u64)| Span {
+            id: SpanId::new(id).expect("ids are not zero"),
+            parent: SpanId::new(parent),
+            start: Timestamp(start * MS),
+            end: Timestamp(end * MS),
+            key,
+            peer: None,
+            attrs: AttrSetId::EMPTY,
+            failed: false,
+        };
+        let traces = (1..).zip(cart_ms).map(|(trace, &cart)| {
+            let root = span(1, 0, key("shop", "GET /"), (0, 10 + cart));
+            let child = span(2, 1, key("cart", "items"), (5, 5 + cart));
+            (TraceId::new(trace).expect("ids are not zero"), vec![root, child])
+        });
+        traces.collect()
+    }
+
+    fn verdict(baseline_ms: &[u64], spiked_ms: &[u64]) -> SetVerdict {
+        let names = Interner::new(InternLimits::default());
+        let sides = [baseline_ms, spiked_ms].map(|cart_ms| traces(&names, cart_ms));
+        let [baseline, spiked] = [0, 1].map(|side: usize| -> Vec<TraceSpans<'_>> {
+            let all = sides[side].iter();
+            all.map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
+        });
+        Cohorts::new(&names, &baseline, &spiked).verdict()
+    }
+
+    #[test]
+    fn the_excess_is_the_sum_over_the_second_set_and_its_service_is_named() {
+        let verdict = verdict(&[20; 30], &[50; 40]);
+        assert!(verdict.hot);
+        assert_eq!(verdict.excess, 40 * 30 * 1_000_000);
+        let first = &verdict.suspects[0];
+        assert_eq!(
+            (&*first.service, first.reason),
+            ("cart", super::super::verdict::Reason::SelfTime)
+        );
+        assert!((first.excess_seconds - 1.2).abs() < 1e-9, "{first:?}");
+        let [entry] = &verdict.entries[..] else { panic!("{verdict:?}") };
+        assert_eq!((entry.baseline_requests, entry.spiked_requests), (30, 40));
+        assert_eq!((entry.baseline_mean, entry.spiked_mean), (30e6, 60e6));
+    }
+
+    #[test]
+    fn one_outlier_in_a_set_is_not_hot() {
+        let mut spiked = [20; 40];
+        spiked[7] = 900;
+        assert!(!verdict(&[20; 30], &spiked).hot);
+    }
+
+    #[test]
+    fn in_small_sets_what_is_beyond_drift_is_believed() {
+        // A fifth of 20 ms and 0.3 ms are 4.3 ms.
+        assert!(!verdict(&[20; 3], &[24; 3]).hot);
+        assert!(verdict(&[20; 3], &[25; 3]).hot);
+    }
+
+    #[test]
+    fn an_entry_on_one_side_only_has_no_excess() {
+        let verdict = verdict(&[], &[20; 10]);
+        assert!(!verdict.hot && verdict.suspects.is_empty());
+        assert_eq!((verdict.excess, verdict.entries[0].baseline_requests), (0, 0));
+    }
+}

@@ -81,9 +81,16 @@ impl fmt::Display for ComparisonText<'_> {
                 wrapped(out, &format!("{title}: {}", safe(item)), width)?;
             }
         }
+        if comparison.entries.is_none() && comparison.verdict == Verdict::RootCause {
+            writeln!(out)?;
+            wrapped(out, NOTE, width)?;
+        }
         Ok(())
     }
 }
+
+const NOTE: &str = "One trace on each side tells what made that trace slow, chance included; many on each \
+    side tell what makes requests slow.";
 
 /// A sentence with names in it that may be hostile; not cut.
 fn safe(text: &str) -> String {
@@ -220,3 +227,7 @@ fn wrapped(out: &mut fmt::Formatter<'_>, text: &str, width: usize) -> fmt::Resul
     }
     writeln!(out, "{}", line.trim_end())
 }
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
