@@ -20,9 +20,10 @@
 //! |---|---|---|
 //! | [`model`] | time, ids, names, spans: valid once they exist | nothing |
 //! | [`engine`] | traces, baselines, detection, attribution, incidents | model |
+//! | [`compare`] | two traces or two sets of them, and the cause of the difference | model, engine |
 //! | [`otlp`] | everything that knows a wire format: decoding, receivers, recordings, sending | model |
 //! | [`sim`] | simulated services, faults and their truth | model |
-//! | [`publish`] | metrics, reports, log events, admin endpoint | model, the engine's verdicts |
+//! | [`publish`] | metrics, reports, log events, admin endpoint | model, verdicts of engine and compare |
 //! | [`live`] | threads, clock, budget, books; the server; replay | all above |
 //! | [`config`], [`cli`] | settings; one file per subcommand | all |
 //!
