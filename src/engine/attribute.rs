@@ -92,11 +92,10 @@ pub(super) fn attribute(
     let chosen = |entry| affected.contains(&entry);
     let parts = decompose(scene.history, scene.prices, cohort, chosen, scene.params);
     let mut claims = Vec::new();
-    let witnesses = witnesses(scene, cohort, &parts, hot, believed);
+    let evidence = read_all(scene, cohort, &parts, hot, believed);
+    let witnesses = testimonies(&evidence);
     let mut gap_claims: BTreeMap<Gap, Vec<Claim>> = BTreeMap::new();
-    for (&id, part) in &parts.nodes {
-        let role = scene.roles.of(id);
-        let evidence = Evidence::read(scene, cohort, id, part, hot, believed);
+    for &(id, role, evidence) in &evidence {
         let claim = |party, reason| evidence.claim(id, party, reason);
         match role {
             Role::Own(service) => {
@@ -132,17 +131,35 @@ pub(super) fn witnesses(
     hot: &Hot,
     believed: &BTreeSet<Id>,
 ) -> Witnesses {
+    testimonies(&read_all(scene, cohort, parts, hot, believed))
+}
+
+fn testimonies(evidence: &[(Id, Role, Evidence)]) -> Witnesses {
     let mut witnesses = Witnesses::default();
-    for (&id, part) in &parts.nodes {
-        let read = || Evidence::read(scene, cohort, id, part, hot, believed);
-        let (testimony, Evidence { calls, hit, shift, .. }) = match scene.roles.of(id) {
-            Role::Own(service) => (witnesses.own.entry(service).or_default(), read()),
-            Role::Gap(gap) => (witnesses.gaps.entry(gap).or_default(), read()),
+    for &(_, role, Evidence { calls, hit, shift, .. }) in evidence {
+        let testimony = match role {
+            Role::Own(service) => witnesses.own.entry(service).or_default(),
+            Role::Gap(gap) => witnesses.gaps.entry(gap).or_default(),
             _ => continue,
         };
         testimony.add(calls, hit, shift);
     }
     witnesses
+}
+
+/// The evidence of every node whose time can be somebody's, read once: two distributions each.
+fn read_all(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    parts: &Decomposition,
+    hot: &Hot,
+    believed: &BTreeSet<Id>,
+) -> Vec<(Id, Role, Evidence)> {
+    let nodes = parts.nodes.iter().map(|(&id, part)| (id, scene.roles.of(id), part));
+    nodes
+        .filter(|(_, role, _)| !matches!(role, Role::Edge | Role::Unknown))
+        .map(|(id, role, part)| (id, role, Evidence::read(scene, cohort, id, part, hot, believed)))
+        .collect()
 }
 
 /// What the cohort says about one node.

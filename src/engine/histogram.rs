@@ -105,11 +105,6 @@ impl Sparse {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<(Bucket, u32)>()
-    }
 }
 
 /// A whole distribution, for reading quantiles off: counts by bucket.
