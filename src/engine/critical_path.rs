@@ -2,11 +2,13 @@
 //!
 //! The critical path partitions an entry's duration: walked backwards from the entry's end, every
 //! instant belongs to the span that the request was waiting for. The shares add up to the duration
-//! exactly, in integers. Children are taken as the tree gives them, by descending end; both figures
-//! come from one pass over them.
+//! exactly, in integers. Children are taken as the tree gives them, by descending end.
+//!
+//! A failed call that is tried again lasts until its retry begins: the back-off in between is time
+//! that the failure cost, not work of the caller.
 
-use super::tree::{Index, Tree};
-use crate::model::{Nanos, Timestamp};
+use super::tree::{Index, Tree, TreeSpan};
+use crate::model::{Nanos, Span, SpanKind, Timestamp};
 
 /// What one span cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Cost {
     pub critical: Nanos,
     /// The part of `critical` before the first child the path goes through (all, if there is none).
     pub critical_before: Nanos,
+    /// What its children saved by running side by side: their durations less their union.
+    pub overlap: Nanos,
     /// The entry above it; `None` if it hangs from none.
     pub entry: Option<Index>,
 }
@@ -35,6 +39,8 @@ pub struct Window {
 pub struct Costs {
     costs: Vec<Cost>,
     windows: Vec<Option<Window>>,
+    /// When each span was over for its caller: its end, or the start of its retry.
+    until: Vec<Timestamp>,
 }
 
 impl Costs {
@@ -45,6 +51,8 @@ impl Costs {
         self.costs.resize(spans.len(), Cost::default());
         self.windows.clear();
         self.windows.resize(spans.len(), None);
+        self.until.clear();
+        self.until.extend(spans.iter().map(|node| node.span.end));
         // Parents come first, so by the time a span is reached its window is known.
         for (index, node) in spans.iter().enumerate() {
             self.costs[index].entry = match node.parent {
@@ -55,7 +63,8 @@ impl Costs {
             if node.entry {
                 self.windows[index] = Some(Window { low: node.span.start, high: node.span.end });
             }
-            self.costs[index].self_time = self_time(tree, index);
+            self.wait_for_retries(tree, index);
+            self.cover(tree, index);
             if let Some(window) = self.windows[index] {
                 self.walk(tree, index, window);
             }
@@ -72,14 +81,53 @@ impl Costs {
         self.windows[index]
     }
 
-    /// Gives each instant of the window to a child or to the span itself, from the end backwards.
-    fn walk(&mut self, tree: &Tree, index: Index, window: Window) {
-        let span = &tree.spans()[index].span;
-        let start = span.start.max(window.low);
-        let mut upto = span.end.min(window.high);
+    /// Lets each failed call last until its retry: the next call of the same operation, if nothing
+    /// else was going on in between.
+    fn wait_for_retries(&mut self, tree: &Tree, parent: Index) {
+        let mut next: Option<&Span> = None;
+        let mut next_start = Timestamp(u64::MAX);
+        for &child_index in tree.children(parent) {
+            let TreeSpan { span, key, .. } = &tree.spans()[child_index];
+            if let Some(next) = next
+                && span.failed
+                && key.kind == SpanKind::Client
+                && (next.key, next.peer) == (span.key, span.peer)
+                && next.start == next_start
+                && span.end <= next_start
+            {
+                self.until[child_index] = next_start;
+            }
+            next = Some(span);
+            next_start = next_start.min(span.start);
+        }
+    }
+
+    /// Self-time, and what the children saved by running side by side. By descending end, a child
+    /// adds what lies below the earliest start seen so far.
+    fn cover(&mut self, tree: &Tree, index: Index) {
+        let (start, until) = (tree.spans()[index].span.start, self.until[index]);
+        let (mut covered, mut added_up) = (Nanos::ZERO, Nanos::ZERO);
+        let mut uncovered_upto = until;
         for &child_index in tree.children(index) {
             let child = &tree.spans()[child_index].span;
-            let (from, to) = (child.start.max(start), child.end.min(upto));
+            let from = child.start.max(start);
+            let to = self.until[child_index];
+            covered += to.min(uncovered_upto).since(from);
+            added_up += to.min(until).since(from);
+            uncovered_upto = uncovered_upto.min(from);
+        }
+        let cost = &mut self.costs[index];
+        cost.self_time = until.since(start) - covered;
+        cost.overlap = added_up - covered;
+    }
+
+    /// Gives each instant of the window to a child or to the span itself, from the end backwards.
+    fn walk(&mut self, tree: &Tree, index: Index, window: Window) {
+        let start = tree.spans()[index].span.start.max(window.low);
+        let mut upto = self.until[index].min(window.high);
+        for &child_index in tree.children(index) {
+            let child = &tree.spans()[child_index].span;
+            let (from, to) = (child.start.max(start), self.until[child_index].min(upto));
             if child.start < upto && to > from {
                 self.costs[index].critical += upto.since(to);
                 self.windows[child_index] = Some(Window { low: from, high: to });
@@ -90,20 +138,6 @@ impl Costs {
         self.costs[index].critical += before;
         self.costs[index].critical_before = before;
     }
-}
-
-/// By descending end, a child adds what lies below the earliest start seen so far.
-fn self_time(tree: &Tree, index: Index) -> Nanos {
-    let span = &tree.spans()[index].span;
-    let mut covered = Nanos::ZERO;
-    let mut uncovered_upto = span.end;
-    for &child_index in tree.children(index) {
-        let child = &tree.spans()[child_index].span;
-        let (from, to) = (child.start.max(span.start), child.end.min(uncovered_upto));
-        covered += to.since(from);
-        uncovered_upto = uncovered_upto.min(from);
-    }
-    span.end.since(span.start) - covered
 }
 
 #[cfg(test)]
@@ -168,6 +202,38 @@ mod tests {
         ]);
         assert_eq!(costs.of(1).critical, Nanos(25));
         assert_eq!(costs.of(1).critical_before, Nanos(20));
+    }
+
+    #[test]
+    fn the_wait_before_a_retry_belongs_to_the_call_that_failed() {
+        let call = |id, from, to| Draft::new(id, 1, service(1)).client().times(from, to);
+        let drafts = [
+            Draft::new(1, 0, service(1)).server().times(0, 100),
+            call(2, 10, 30).failed(),
+            call(3, 60, 80),
+        ];
+        let (_, tried_again) = costs(&drafts);
+        assert_eq!([0, 1, 2].map(|index| figures(&tried_again, index).1), [30, 50, 20]);
+        // Other work in between: the caller did not wait.
+        let busy = [drafts[0], drafts[1], Draft::new(4, 1, service(1)).times(40, 50), drafts[2]];
+        let (tree, busy) = costs(&busy);
+        let failed = tree.spans().iter().position(|node| node.span.failed).expect("it is there");
+        assert_eq!(figures(&busy, failed), (20, 20));
+        // A call that succeeded is over when it ends.
+        let (_, repeated) = costs(&[drafts[0], call(2, 10, 30), drafts[2]]);
+        assert_eq!(figures(&repeated, 0).1, 60);
+    }
+
+    #[test]
+    fn overlap_is_what_running_side_by_side_saved() {
+        let (_, costs) = costs(&[
+            Draft::new(1, 0, service(1)).times(0, 100),
+            Draft::new(2, 1, service(1)).times(10, 60),
+            Draft::new(3, 1, service(1)).times(20, 90),
+            Draft::new(4, 1, service(1)).times(95, 500),
+        ]);
+        assert_eq!(costs.of(0).overlap, Nanos(40));
+        assert_eq!(costs.of(1).overlap, Nanos::ZERO);
     }
 
     /// A random tree: each span hangs from an earlier one, anywhere in time.

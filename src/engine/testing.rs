@@ -10,6 +10,7 @@ pub(crate) struct Draft {
     key: Key,
     start: u64,
     end: u64,
+    failed: bool,
 }
 
 /// A service by number.
@@ -21,7 +22,7 @@ impl Draft {
     /// An internal span; parent 0 means none.
     pub(crate) fn new(id: u64, parent: u64, service: Sym) -> Draft {
         let key = Key { service, name: Sym(1000), kind: SpanKind::Internal };
-        Draft { id, parent, key, start: 0, end: 0 }
+        Draft { id, parent, key, start: 0, end: 0, failed: false }
     }
 
     pub(crate) fn times(self, start: u64, end: u64) -> Draft {
@@ -44,22 +45,30 @@ impl Draft {
         self.kind(SpanKind::Consumer)
     }
 
+    pub(crate) fn failed(self) -> Draft {
+        Draft { failed: true, ..self }
+    }
+
     fn kind(self, kind: SpanKind) -> Draft {
         Draft { key: Key { kind, ..self.key }, ..self }
     }
 
     /// The spans, and the keys that their `KeyId`s index.
     pub(crate) fn build(drafts: &[Draft]) -> (Vec<Span>, Vec<Key>) {
-        let spans = drafts.iter().enumerate().map(|(index, draft)| Span {
+        let keys: Vec<Key> = drafts.iter().map(|draft| draft.key).collect();
+        let first = |draft: &Draft| keys.iter().position(|key| *key == draft.key);
+        let spans = drafts.iter().map(|draft| Span {
             id: SpanId::new(draft.id).expect("tests number spans from 1"),
             parent: SpanId::new(draft.parent),
             start: Timestamp(draft.start),
             end: Timestamp(draft.end),
-            key: KeyId(u32::try_from(index).expect("tests are small")),
+            key: KeyId(
+                first(draft).and_then(|at| u32::try_from(at).ok()).expect("tests are small"),
+            ),
             peer: None,
             attrs: AttrSetId::EMPTY,
-            failed: false,
+            failed: draft.failed,
         });
-        (spans.collect(), drafts.iter().map(|draft| draft.key).collect())
+        (spans.collect(), keys.clone())
     }
 }
