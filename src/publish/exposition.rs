@@ -8,10 +8,12 @@
 use std::borrow::Cow;
 
 use super::fold::{Row, fold};
+use super::impact;
 use super::suspects::{Combined, combine};
 use super::text_format::{Family, Format, Kind, push_exemplar, push_label, push_number, put};
 use crate::engine::verdict::{
-    Board, EntryExcessRow, ExcessRow, Exemplar, Operation, QUANTILES, Quantiles, Where,
+    Board, EntryExcessRow, EntryImpact, ExcessRow, Exemplar, Incident, Operation, QUANTILES,
+    Quantiles, Where,
 };
 use crate::model::{OVERFLOW, SpanKind};
 
@@ -29,14 +31,15 @@ impl Limits {
     pub const DEFAULT_MAX_SERIES: usize = 100_000;
 
     /// Divides `max_series` among the families. An operation has nine series in five families, which
-    /// get nine tenths; a twentieth goes to excess by suspect, a fortieth to excess by entry, and two
-    /// hundredths to the two families of suspects.
+    /// get nine tenths; a twentieth goes to excess by suspect, a fortieth to excess by entry. What is
+    /// there only during an incident shares two hundredths: at most eight series for each suspect or
+    /// entry, and the one that is always there.
     pub fn new(max_series: usize) -> Limits {
         Limits {
             operations: (max_series / 10).max(Operation::WIDTH),
             excess: (max_series / 20).max(ExcessRow::WIDTH),
             entries: (max_series / 40).max(EntryExcessRow::WIDTH),
-            suspects: (max_series / 100).max(1),
+            suspects: (max_series / 500).max(1),
         }
     }
 }
@@ -60,6 +63,26 @@ pub struct FamilyCount {
 
 type VerdictFamily = Family<'static>;
 
+const ENTRY_BASELINE: VerdictFamily = Family {
+    name: "laghound_entry_baseline_seconds",
+    kind: Kind::Gauge,
+    help: "Mean seconds of a request entering here, learned; absent unless it is slower now.",
+};
+const ENTRY_RECENT: VerdictFamily = Family {
+    name: "laghound_entry_recent_seconds",
+    kind: Kind::Gauge,
+    help: "Mean seconds of a request entering here during the incident; absent unless slower.",
+};
+const INCIDENT_START: VerdictFamily = Family {
+    name: "laghound_incident_start_timestamp_seconds",
+    kind: Kind::Gauge,
+    help: "When the slowdown of an open incident began, as far as the data tells.",
+};
+const LEARNING: VerdictFamily = Family {
+    name: "laghound_learning",
+    kind: Kind::Gauge,
+    help: "1 while nothing has been learned and no verdict is possible, else 0.",
+};
 const ENTRY_EXCESS: VerdictFamily = Family {
     name: "laghound_entry_excess_seconds_total",
     kind: Kind::Counter,
@@ -102,6 +125,14 @@ const SUSPECT_SCORE: VerdictFamily = Family {
     kind: Kind::Gauge,
     help: "Share of the current excess latency put on this suspect, 0 to 1; absent if not suspected.",
 };
+const SUSPECT_TRACE_INFO: VerdictFamily = Family {
+    name: "laghound_suspect_trace_info",
+    kind: Kind::Gauge,
+    help: "Traces that show why this is suspected, the worst; absent if not suspected.",
+};
+
+/// Traces shown of one suspect: as many as the engine keeps.
+const TRACES: usize = 3;
 
 /// Writes all verdict series into `out` and says how many there are of each family.
 pub fn write(board: &Board, limits: &Limits, format: Format, out: &mut String) -> Vec<FamilyCount> {
@@ -110,14 +141,19 @@ pub fn write(board: &Board, limits: &Limits, format: Format, out: &mut String) -
     let entries = Labelled::new(fold(&board.entry_excess, limits.entries), entry_labels);
     // A line is about 130 bytes with names of ordinary length; too little only costs a copy.
     out.reserve((operations.rows.len() * 9 + excess.rows.len() + entries.rows.len()) * 130);
-    let mut writer = Writer { out, format, counts: Vec::with_capacity(9) };
+    let slower = impact::entries(&board.open, limits.suspects);
+    let mut writer = Writer { out, format, counts: Vec::with_capacity(14) };
 
+    writer.entries(&ENTRY_BASELINE, &slower, limits.suspects, |entry| entry.baseline_seconds);
     writer.family(&ENTRY_EXCESS, limits.entries, |series| {
         entries.each(|row, labels| series.counter(labels, row.seconds, None));
     });
+    writer.entries(&ENTRY_RECENT, &slower, limits.suspects, |entry| entry.recent_seconds);
     writer.family(&EXCESS, limits.excess, |series| {
         excess.each(|row, labels| series.counter(labels, row.seconds, row.exemplar.as_ref()));
     });
+    writer.incidents(&board.open, limits.suspects);
+    writer.family(&LEARNING, 1, |series| series.gauge("", "", f64::from(board.learning)));
     writer.family(&FLAGGED, limits.operations, |series| {
         operations.each(|row, labels| series.count(labels, row.flagged, row.exemplar.as_ref()));
     });
@@ -160,6 +196,33 @@ impl Writer<'_> {
         self.counts.push(FamilyCount { family: family.name, series, limit });
     }
 
+    fn entries(
+        &mut self,
+        family: &VerdictFamily,
+        entries: &[&EntryImpact],
+        limit: usize,
+        seconds: fn(&EntryImpact) -> f64,
+    ) {
+        let mut labels = String::new();
+        self.family(family, limit, |series| {
+            for entry in entries {
+                labels.clear();
+                push_label(&mut labels, "service_name", &entry.service);
+                span_labels(&mut labels, &entry.operation, entry.span_kind);
+                series.gauge(&labels, "", seconds(entry));
+            }
+        });
+    }
+
+    fn incidents(&mut self, open: &[Incident], limit: usize) {
+        self.family(&INCIDENT_START, limit, |series| {
+            for incident in open.iter().take(limit) {
+                let labels = format!("incident=\"{}\"", incident.id);
+                series.gauge(&labels, "", incident.start.as_secs_f64());
+            }
+        });
+    }
+
     fn suspects(&mut self, suspects: &[Combined<'_>], limit: usize) {
         let mut labels = String::new();
         self.family(&SUSPECT_INFO, limit, |series| {
@@ -176,6 +239,16 @@ impl Writer<'_> {
                 series.gauge(&labels, "", suspect.score);
             }
         });
+        self.family(&SUSPECT_TRACE_INFO, limit * TRACES, |series| {
+            for suspect in suspects {
+                for trace in suspect.main.example_trace_ids.iter().take(TRACES) {
+                    labels.clear();
+                    score_labels(&mut labels, suspect);
+                    push_label(&mut labels, ",trace_id", &trace.to_string());
+                    series.gauge(&labels, "", 1.0);
+                }
+            }
+        });
     }
 }
 
@@ -190,9 +263,13 @@ struct Series<'a> {
 impl Series<'_> {
     fn start(&mut self, labels: &str, more: &str) {
         self.written += 1;
-        for part in [self.name, "{", labels, more, "} "] {
-            self.out.push_str(part);
+        self.out.push_str(self.name);
+        if !labels.is_empty() {
+            for part in ["{", labels, more, "}"] {
+                self.out.push_str(part);
+            }
         }
+        self.out.push(' ');
     }
 
     fn end(&mut self, exemplar: Option<&Exemplar>) {

@@ -38,6 +38,12 @@ fn every_series_of_the_contract_is_there_with_its_labels() {
         labels("laghound_suspect_info"),
         ["service_name", "suspect_kind", "span_name", "reason", "pattern", "where"]
     );
+    assert_eq!(labels("laghound_entry_baseline_seconds"), operation);
+    assert_eq!(labels("laghound_entry_recent_seconds"), operation);
+    assert_eq!(labels("laghound_incident_start_timestamp_seconds"), ["incident"]);
+    assert!(labels("laghound_learning").is_empty());
+    let traces = ["service_name", "suspect_kind", "trace_id"];
+    assert_eq!(labels("laghound_suspect_trace_info"), traces);
 }
 
 #[test]
@@ -61,6 +67,21 @@ fn the_values_are_those_of_the_board() {
     assert_eq!(read.value("laghound_suspect_score", &service), 0.93);
     let place = [("where", "k8s.pod.name=cart-2"), ("pattern", "sustained")];
     assert_eq!(read.value("laghound_suspect_info", &place), 1.0);
+    assert_eq!(read.value("laghound_entry_baseline_seconds", &storefront), 0.120);
+    assert_eq!(read.value("laghound_entry_recent_seconds", &storefront), 0.410);
+    // The incident of the test board starts five seconds after 2026-09-21T14:20:00Z.
+    let start = read.value("laghound_incident_start_timestamp_seconds", &[("incident", "1")]);
+    assert_eq!(start, 1_790_000_405.0);
+    let shown = [("service_name", "cart"), ("trace_id", &*trace(0xabc).to_string())];
+    assert_eq!(read.value("laghound_suspect_trace_info", &shown), 1.0);
+    assert_eq!(read.value("laghound_learning", &[]), 0.0);
+}
+
+#[test]
+fn learning_is_said_from_the_first_scrape_on() {
+    let board = Board { learning: true, ..Board::default() };
+    let text = plain(&board);
+    assert!(text.contains("\nlaghound_learning 1\n"), "{text}");
 }
 
 #[test]
@@ -89,8 +110,9 @@ fn while_learning_there_is_no_threshold_and_no_baseline() {
 #[test]
 fn an_empty_board_still_says_which_families_there_are() {
     let read = read(&plain(&Board::default()));
-    assert_eq!(read.types.len(), 9);
-    assert!(read.samples.is_empty());
+    assert_eq!(read.types.len(), 14);
+    let names: Vec<&str> = read.samples.iter().map(|sample| sample.name.as_str()).collect();
+    assert_eq!(names, ["laghound_learning"]);
 }
 
 #[test]
@@ -98,8 +120,16 @@ fn a_suspect_is_gone_once_its_incident_is_closed() {
     let mut board = board();
     board.closed = std::mem::take(&mut board.open);
     let read = read(&plain(&board));
-    assert!(read.of("laghound_suspect_score").is_empty());
-    assert!(read.of("laghound_suspect_info").is_empty());
+    for name in [
+        "laghound_suspect_score",
+        "laghound_suspect_info",
+        "laghound_suspect_trace_info",
+        "laghound_incident_start_timestamp_seconds",
+        "laghound_entry_baseline_seconds",
+        "laghound_entry_recent_seconds",
+    ] {
+        assert!(read.of(name).is_empty(), "{name}");
+    }
 }
 
 #[test]
@@ -144,9 +174,10 @@ fn names_from_strangers_read_back_as_they_were() {
         "# HELP x y",
     ];
     let mut board = Board::default();
-    for name in names {
+    for (id, name) in (1..).zip(names) {
         board.operations.push(operation(name, name, 1));
         let mut incident = cart_incident();
+        incident.id = id;
         incident.suspects[0].service = name.into();
         incident.suspects[0].operation = name.into();
         incident.suspects[0].where_.as_mut().unwrap().value = name.into();
@@ -177,7 +208,7 @@ fn names_from_strangers_read_back_as_they_were() {
 #[test]
 fn exemplars_are_on_counters_of_open_metrics_only() {
     let board = board();
-    assert!(!plain(&board).contains("trace_id"));
+    assert!(!plain(&board).contains("# {trace_id"));
     let read = read(&text(&board, &Limits::default(), Format::OpenMetrics));
     let with: Vec<_> = read.samples.iter().filter(|sample| sample.exemplar.is_some()).collect();
     let expected = format!("{{trace_id=\"{}\"}} 0.031 1790000419.000", trace(0xabc));
@@ -260,7 +291,7 @@ fn folding_keeps_every_count_and_every_limit() {
         assert_eq!(read.of(count.family).len(), count.series, "{count:?}");
         assert!(count.series <= count.limit, "{count:?}");
     }
-    assert_eq!(counts.len(), 9);
+    assert_eq!(counts.len(), 14);
     let global = [("service_name", OVERFLOW), ("span_name", OVERFLOW)];
     assert!(read.value("laghound_operation_spans_total", &global) > 0.0);
 }

@@ -16,6 +16,7 @@ pub mod shapes;
 pub mod terminal;
 
 mod fold;
+mod impact;
 mod negotiate;
 mod page;
 mod process;
