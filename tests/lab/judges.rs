@@ -1,0 +1,146 @@
+//! Who is asked for a verdict: laghound's engine, and whatever else takes the same spans.
+//!
+//! What they say is put in plain words here, times in seconds from the start of the run, so that
+//! scoring knows no engine.
+
+use std::sync::Arc;
+
+use laghound::engine::verdict::{Event, Incident, Suspect};
+use laghound::engine::{Engine, EngineParams};
+use laghound::model::{Interner, SpanRecord, Timestamp};
+
+use crate::sim::world::EPOCH;
+
+/// Takes spans as they arrive and says who is slow.
+pub(crate) trait Judge {
+    fn take(&mut self, spans: &[SpanRecord], now: Timestamp);
+    /// Lets time pass; what is new.
+    fn tick(&mut self, now: Timestamp) -> Vec<Said>;
+    /// The incidents that are open.
+    fn standing(&self) -> Vec<Verdict>;
+}
+
+/// What a judge did at a tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    Opened,
+    Changed,
+    Closed,
+}
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    /// Seconds of arrival time at which it was said.
+    pub(crate) at: f64,
+    pub(crate) step: Step,
+    pub(crate) verdict: Verdict,
+}
+
+/// An incident as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) id: u64,
+    /// Event time, seconds from the start of the run.
+    pub(crate) start: f64,
+    pub(crate) detected: f64,
+    pub(crate) excess: f64,
+    pub(crate) unexplained: f64,
+    /// Entries that are slower: what, by how much, from and to what.
+    pub(crate) entries: Vec<(String, f64, f64, f64)>,
+    pub(crate) suspects: Vec<Named>,
+}
+
+/// A suspect.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) service: String,
+    pub(crate) kind: &'static str,
+    pub(crate) operation: String,
+    pub(crate) reason: &'static str,
+    pub(crate) pattern: &'static str,
+    /// Attribute, value, share of the excess.
+    pub(crate) where_: Option<(String, String, f64)>,
+    pub(crate) score: f64,
+    /// How sure the judge is, 0 to 1, if it says so.
+    pub(crate) confidence: Option<f64>,
+    pub(crate) excess: f64,
+    pub(crate) baseline: f64,
+    pub(crate) recent: f64,
+    pub(crate) calls: u64,
+}
+
+/// Seconds from the start of the run.
+pub(crate) fn since_start(time: Timestamp) -> f64 {
+    (time.0 as f64 - EPOCH as f64) / 1e9
+}
+
+/// laghound itself.
+pub(crate) struct Laghound(Engine);
+
+impl Laghound {
+    pub(crate) fn new(params: EngineParams, names: Arc<Interner>) -> Laghound {
+        Laghound(Engine::new(params, names, 1))
+    }
+}
+
+impl Judge for Laghound {
+    fn take(&mut self, spans: &[SpanRecord], now: Timestamp) {
+        self.0.ingest(spans, now);
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Vec<Said> {
+        let said = |event| {
+            let (step, incident) = match event {
+                Event::Opened(incident) => (Step::Opened, incident),
+                Event::SuspectChanged { incident, .. } => (Step::Changed, incident),
+                Event::Closed(incident) => (Step::Closed, incident),
+            };
+            Said { at: since_start(now), step, verdict: verdict(&incident) }
+        };
+        self.0.tick(now).into_iter().map(said).collect()
+    }
+
+    fn standing(&self) -> Vec<Verdict> {
+        self.0.board().open.iter().map(verdict).collect()
+    }
+}
+
+fn verdict(incident: &Incident) -> Verdict {
+    let entry = |of: &laghound::engine::verdict::EntryImpact| {
+        let name = format!("{} {}", of.service, of.operation);
+        (name, of.excess_seconds, of.baseline_seconds, of.recent_seconds)
+    };
+    Verdict {
+        id: incident.id,
+        start: since_start(incident.start),
+        detected: since_start(incident.detected),
+        excess: incident.excess_seconds,
+        unexplained: incident.unexplained_share,
+        entries: incident.entries.iter().map(entry).collect(),
+        suspects: incident.suspects.iter().map(named).collect(),
+    }
+}
+
+fn named(suspect: &Suspect) -> Named {
+    let where_ = suspect.where_.as_ref();
+    Named {
+        service: suspect.service.to_string(),
+        kind: suspect.kind.as_str(),
+        operation: suspect.operation.to_string(),
+        reason: suspect.reason.as_str(),
+        pattern: suspect.pattern.as_str(),
+        where_: where_.map(|w| (w.attribute.to_string(), w.value.to_string(), w.share)),
+        score: suspect.score,
+        confidence: confidence(suspect),
+        excess: suspect.excess_seconds,
+        baseline: suspect.baseline_seconds,
+        recent: suspect.recent_seconds,
+        calls: suspect.calls,
+    }
+}
+
+/// The engine gives no confidence with its suspects.
+fn confidence(_: &Suspect) -> Option<f64> {
+    None
+}
