@@ -17,7 +17,13 @@ struct Order {
     why: &'static str,
 }
 
-const ORDERS: [Order; 5] = [
+const ORDERS: [Order; 6] = [
+    Order {
+        small: "connections.max_per_peer",
+        large: "connections.max",
+        broken: |config| config.connections.max_per_peer > config.connections.max,
+        why: "one peer cannot have more connections than all of them",
+    },
     Order {
         small: "assembly.grace",
         large: "assembly.idle_timeout",
@@ -137,6 +143,7 @@ mod tests {
     fn what_is_larger_than_it_may_be_is_refused_and_equal_is_not() {
         for (small, large, equal) in [
             ("assembly.grace", "assembly.idle_timeout", "20s"),
+            ("connections.max_per_peer", "connections.max", "500"),
             ("assembly.idle_timeout", "assembly.max_trace_age", "60s"),
             ("assembly.max_spans_per_trace", "assembly.max_spans", "5000"),
             ("receiver.max_request_size", "receiver.max_in_flight", "20MiB"),

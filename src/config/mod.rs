@@ -22,12 +22,13 @@ pub use keys::Key;
 pub use problem::{ConfigError, Excerpt, Place, Problem};
 pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
 pub use settings::{
-    Admin, Assembly, Config, DetectionKnobs, Engine, KEYS, Log, Names, Publish, Receiver, Shutdown,
-    Where,
+    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, KEYS, Log, Names, Publish,
+    Receiver, Shutdown, Where,
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
+use crate::live::net::ConnectionLimits;
 use crate::live::server;
 use crate::model::InternLimits;
 use crate::otlp::receive::ReceiveLimits;
@@ -59,11 +60,31 @@ impl Config {
                 },
             },
             max_in_flight: self.receiver.max_in_flight.as_u64(),
+            connections: self.connection_limits(),
             threads: self.engine.threads,
             engine: self.engine_params(),
             names: self.intern_limits(),
             interest: self.interest(),
             max_series: self.publish.max_series,
+        }
+    }
+
+    /// How many connections, and how long each may take for what.
+    pub fn connection_limits(&self) -> ConnectionLimits {
+        let connections = &self.connections;
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        ConnectionLimits {
+            max: connections.max,
+            max_per_peer: connections.max_per_peer,
+            handshake: connections.handshake_timeout,
+            header: connections.header_timeout,
+            request: connections.request_timeout,
+            response: connections.response_timeout,
+            idle: connections.idle_timeout,
+            max_age: connections.max_age,
+            keepalive: connections.keepalive,
+            streams: small(connections.max_streams as u64),
+            header_bytes: small(connections.max_header_size.as_u64()),
         }
     }
 
@@ -132,6 +153,45 @@ mod tests {
         assert_eq!(config.intern_limits(), InternLimits::default());
         assert_eq!(config.engine_params(), EngineParams::default());
         assert_eq!(config.interest(), Interest::default());
+        assert_eq!(config.connection_limits(), ConnectionLimits::default());
+    }
+
+    #[test]
+    fn every_connections_key_reaches_the_listeners() {
+        let flags = [
+            ("connections.max", "9"),
+            ("connections.max_per_peer", "8"),
+            ("connections.handshake_timeout", "1s"),
+            ("connections.header_timeout", "2s"),
+            ("connections.request_timeout", "3s"),
+            ("connections.response_timeout", "4s"),
+            ("connections.idle_timeout", "5s"),
+            ("connections.max_age", "6s"),
+            ("connections.keepalive", "7s"),
+            ("connections.max_streams", "10"),
+            ("connections.max_header_size", "8KiB"),
+        ];
+        assert_eq!(
+            KEYS.iter().filter(|key| key.name.starts_with("connections.")).count(),
+            flags.len()
+        );
+        let flags = flags.map(|(key, value)| (key, value.to_owned())).to_vec();
+        let config = Sources { flags, ..Sources::default() }.resolve().expect("is fine").config;
+        let secs = crate::model::Nanos::from_secs;
+        let limits = ConnectionLimits {
+            max: 9,
+            max_per_peer: 8,
+            handshake: secs(1),
+            header: secs(2),
+            request: secs(3),
+            response: secs(4),
+            idle: secs(5),
+            max_age: secs(6),
+            keepalive: secs(7),
+            streams: 10,
+            header_bytes: 8 * 1024,
+        };
+        assert_eq!(config.connection_limits(), limits);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::endpoint::Endpoint;
 use super::keys::{Key, settings};
 use super::value::{LogFormat, LogLevel, Setting, names, within};
 use crate::engine::params::AssemblyParams;
+use crate::live::net::ConnectionLimits;
 use crate::model::{InternLimits, Nanos};
 
 settings! {
@@ -39,6 +40,53 @@ settings! {
     admin: Admin {
         /// Address of /metrics, /livez and /readyz. Only this machine can reach the default.
         endpoint: Endpoint = "admin.endpoint", Endpoint::loopback(9479);
+    }
+
+    /// Connections: the same for each of the three addresses, which count their own.
+    connections: Connections {
+        /// Connections at once; more are closed as soon as they come. A sidecar has a handful, a
+        /// gateway one from each process it serves. Fewer if the limit of open files is lower.
+        max: usize = "connections.max", ConnectionLimits::default().max, in 1..=1_000_000;
+        /// Connections at once from one IPv4 address or IPv6 /64: half, so that one peer alone
+        /// cannot keep the others out.
+        max_per_peer: usize = "connections.max_per_peer", ConnectionLimits::default().max_per_peer,
+            in 1..=1_000_000;
+        /// Time for a new connection to say something: a TLS handshake, an HTTP/2 preface, the
+        /// first byte of a request. Peers do so at once; this allows for lost packets.
+        handshake_timeout: Nanos = "connections.handshake_timeout",
+            ConnectionLimits::default().handshake, in Nanos::from_millis(1)..=HOUR;
+        /// Time for the head of an HTTP/1 request, from its first byte to its last. It fits one
+        /// packet or two.
+        header_timeout: Nanos = "connections.header_timeout", ConnectionLimits::default().header,
+            in Nanos::from_millis(1)..=HOUR;
+        /// Time for the body of a request. Exporters give up after 5 s to 10 s themselves.
+        request_timeout: Nanos = "connections.request_timeout",
+            ConnectionLimits::default().request, in Nanos::from_millis(1)..=HOUR;
+        /// Time for the peer to read an answer, on top of that of the request. Prometheus gives up
+        /// on a scrape after 10 s.
+        response_timeout: Nanos = "connections.response_timeout",
+            ConnectionLimits::default().response, in Nanos::from_millis(1)..=HOUR;
+        /// A connection without a request for this long is closed: a few of the usual intervals
+        /// between batches and scrapes.
+        idle_timeout: Nanos = "connections.idle_timeout", ConnectionLimits::default().idle,
+            in Nanos::from_millis(1)..=DAY;
+        /// A connection of this age is closed in order, between requests, so that senders spread
+        /// over new replicas and present their certificates anew; up to a tenth earlier, so that
+        /// they do not do so all at once. 0s for never.
+        max_age: Nanos = "connections.max_age", ConnectionLimits::default().max_age,
+            in Nanos::ZERO..=WEEK;
+        /// An HTTP/2 peer is asked this often whether it is still there, and has 20 s to answer.
+        /// 0s for never.
+        keepalive: Nanos = "connections.keepalive", ConnectionLimits::default().keepalive,
+            in Nanos::ZERO..=DAY;
+        /// Requests at once on one HTTP/2 connection. A Collector sends ten at once.
+        max_streams: usize = "connections.max_streams",
+            ConnectionLimits::default().streams as usize, in 1..=1_000;
+        /// Size of a request's headers, all together. Those of exporters take a few hundred bytes,
+        /// a token a few thousand.
+        max_header_size: ByteSize = "connections.max_header_size",
+            ByteSize::b(ConnectionLimits::default().header_bytes as u64),
+            in ByteSize::kib(8)..=ByteSize::mib(1);
     }
 
     /// The analysis.

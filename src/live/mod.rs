@@ -4,6 +4,8 @@ pub mod books;
 pub mod budget;
 pub mod clock;
 pub mod intake;
+pub mod net;
 pub mod pipeline;
 pub mod replay;
 pub mod server;
+mod status;

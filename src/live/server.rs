@@ -2,18 +2,21 @@
 //!
 //! `serve` and `demo` run this very thing. The order of the end: not ready any more, no new
 //! connections, requests under way are answered, the shards finish what they have, the judge judges
-//! it. All of it within a grace; what takes longer is left behind.
+//! it, and the admin endpoint goes last. All of it within a grace; what takes longer is left behind.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
+use arc_swap::ArcSwap;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -23,10 +26,12 @@ use super::books::Books;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::intake::{LiveIntake, failures, refusals};
+use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
+use super::status::Status;
 use crate::engine::EngineParams;
 use crate::engine::verdict::Board;
-use crate::model::{InternLimits, Interner, Nanos, Span};
+use crate::model::{InternLimits, Interner, Nanos};
 use crate::otlp::receive::{ReceiveLimits, Receiver, TraceService};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
@@ -47,6 +52,8 @@ pub struct Settings {
     pub request: ReceiveLimits,
     /// Bytes of requests on their way, all together.
     pub max_in_flight: u64,
+    /// Bounds of the connections to each address.
+    pub connections: ConnectionLimits,
     /// Shards; 0 for as many as there are CPUs.
     pub threads: usize,
     /// The analysis.
@@ -95,9 +102,32 @@ pub struct Server {
     addresses: Addresses,
     status: Arc<Status>,
     health: HealthReporter,
+    receivers: Endpoints,
+    admin: Endpoints,
+    threads: Threads,
+}
+
+/// Listeners that end together.
+struct Endpoints {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    threads: Threads,
+}
+
+impl Endpoints {
+    fn new() -> Endpoints {
+        Endpoints { stop: watch::Sender::new(false), tasks: JoinSet::new() }
+    }
+
+    fn serve(&mut self, incoming: TcpListener, listener: &Arc<Listener>) {
+        self.tasks.spawn(net::serve(incoming, Arc::clone(listener), self.stop.subscribe()));
+    }
+
+    /// No new connections; the requests under way are answered. What is not done in time is cut off.
+    async fn stop(mut self, grace: Duration) -> bool {
+        self.stop.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::time::timeout(grace, ended).await.is_ok()
+    }
 }
 
 impl Server {
@@ -123,13 +153,22 @@ impl Server {
         // A gRPC call has a path of its own, so both can be served on one port.
         let admin_routes = admin::router(source, page)
             .route_service("/grpc.health.v1.Health/{method}", health_service.clone());
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
         let services = Routes::new(receiver.grpc()).add_service(health_service);
-        tasks.spawn(serve_grpc(grpc, services, stopped.clone()));
-        tasks.spawn(serve_http("otlp_http", http, receiver.http(), stopped.clone()));
-        tasks.spawn(serve_http("admin", admin, admin_routes, stopped));
-        let server = Server { addresses, status, health, stop, tasks, threads };
+        let grpc_routes = services.into_axum_router().layer(from_fn(only_http_2));
+
+        let limits = Arc::new(ArcSwap::from_pointee(affordable(&settings.connections)));
+        let listener = |what, routes| Listener::new(what, routes, Arc::clone(&limits));
+        let listeners = vec![
+            listener("otlp_grpc", grpc_routes),
+            listener("otlp_http", receiver.http()),
+            listener("admin", admin_routes),
+        ];
+        let (mut receivers, mut endpoint) = (Endpoints::new(), Endpoints::new());
+        receivers.serve(grpc, &listeners[0]);
+        receivers.serve(http, &listeners[1]);
+        endpoint.serve(admin, &listeners[2]);
+        status.attach(listeners);
+        let server = Server { addresses, status, health, receivers, admin: endpoint, threads };
         server.announce();
         Ok(server)
     }
@@ -151,23 +190,32 @@ impl Server {
 
     /// Ends in order, within `grace`. Returns whether everything was finished.
     pub async fn stop(self, grace: Nanos) -> bool {
-        let Server { status, health, stop, mut tasks, threads, .. } = self;
+        let Server { status, health, receivers, admin, threads, .. } = self;
+        let grace = Duration::from_nanos(grace.0);
         status.stopping.store(true, Ordering::Relaxed);
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<TraceService<LiveIntake>>().await;
-        // Nobody left to tell is what is wanted.
-        let _ = stop.send(true);
         let finished = async {
-            while tasks.join_next().await.is_some() {}
+            // A sender that does not come to an end must not take the time that is needed to analyze
+            // what the others have sent.
+            let answered = receivers.stop(grace / 2).await;
+            if !answered {
+                warn!("requests that were not complete in time are cut off");
+            }
             // The last way into the pipeline closes here, and with it the lanes.
             status.pipeline.close();
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+            // Until here it could be seen how far it has come.
+            admin.stop(grace / 4).await;
+            answered
         };
-        let in_time = tokio::time::timeout(Duration::from_nanos(grace.0), finished).await.is_ok();
-        if !in_time {
-            warn!(grace = %grace, "the grace is over before everything was finished");
+        match tokio::time::timeout(grace, finished).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                warn!(grace = ?grace, "the grace is over before everything was finished");
+                false
+            }
         }
-        in_time
     }
 
     fn announce(&self) {
@@ -181,37 +229,29 @@ impl Server {
     }
 }
 
-/// What the admin endpoint shows.
-struct Status {
-    pipeline: Arc<Pipeline>,
-    budget: Arc<Budget>,
-    stopping: AtomicBool,
+/// As many connections as there are descriptors for.
+fn affordable(limits: &ConnectionLimits) -> ConnectionLimits {
+    const LISTENERS: usize = 3;
+    let descriptors = net::raise_descriptor_limit(limits.max.saturating_mul(LISTENERS));
+    let affordable = limits.within(descriptors, LISTENERS);
+    if affordable.max < limits.max {
+        warn!(
+            wanted = limits.max,
+            max = affordable.max,
+            "fewer connections than connections.max: the limit of open files is too low"
+        );
+    }
+    affordable
 }
 
-impl Source for Status {
-    fn board(&self) -> Arc<Board> {
-        self.pipeline.board()
+/// HTTP/1 on the gRPC port is mostly an exporter that was given the wrong one of two numbers.
+async fn only_http_2(request: Request, next: Next) -> Response {
+    if request.version() >= Version::HTTP_2 {
+        return next.run(request).await;
     }
-
-    fn ledger(&self) -> Ledger {
-        let mut ledger = self.pipeline.books().read();
-        ledger.memory_bytes.insert("in_flight", self.budget.used());
-        ledger.memory_bytes.insert("traces", ledger.pending_spans * size_of::<Span>() as u64);
-        ledger.memory_limit_bytes = self.budget.limit();
-        ledger.overflow_spans =
-            self.board().operations.iter().filter(|op| op.is_overflow()).map(|op| op.spans).sum();
-        ledger
-    }
-
-    fn ready(&self) -> Result<(), Vec<String>> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err(vec!["shutting down".to_owned()]);
-        }
-        if self.pipeline.is_running() {
-            return Ok(());
-        }
-        Err(vec!["the analysis has stopped".to_owned()])
-    }
+    let message =
+        "this port speaks OTLP over gRPC, which is HTTP/2; OTLP over HTTP has a port of its own\n";
+    (StatusCode::HTTP_VERSION_NOT_SUPPORTED, message).into_response()
 }
 
 type Analysis = (Arc<Receiver<LiveIntake>>, Arc<Status>, Threads);
@@ -232,7 +272,7 @@ fn analysis(settings: &Settings) -> Result<Analysis, StartError> {
     let budget = Budget::new(settings.max_in_flight);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));
     let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
-    let status = Arc::new(Status { pipeline, budget, stopping: AtomicBool::new(false) });
+    let status = Arc::new(Status::new(pipeline, budget));
     Ok((receiver, status, threads))
 }
 
@@ -243,37 +283,4 @@ async fn bind(
 ) -> Result<TcpListener, StartError> {
     let fail = |source| StartError::Bind { what, key, addr: addr.to_owned(), source };
     TcpListener::bind(addr).await.map_err(fail)
-}
-
-async fn serve_grpc(listener: TcpListener, services: Routes, mut stopped: watch::Receiver<bool>) {
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(services);
-    let stop = async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    let incoming = TcpListenerStream::new(listener);
-    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop).await {
-        warn!(what = "otlp_grpc", %error, "the receiver ended");
-    }
-}
-
-/// Streams of one connection; a Collector has ten consumers.
-const MAX_STREAMS: u32 = 100;
-/// A peer that has gone away is found out by asking.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
-async fn serve_http(
-    what: &'static str,
-    listener: TcpListener,
-    routes: Router,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let stop = async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(stop).await {
-        warn!(what, %error, "the endpoint ended");
-    }
 }

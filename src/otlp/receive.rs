@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use grpc::TraceService;
 pub use intake::{Failure, Intake, OVERLOAD, Overloaded, Transport};
+pub use retry::jittered;
 
 use super::attributes::AttributeRules;
 use super::decoder::DecodeError;

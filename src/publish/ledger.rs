@@ -34,6 +34,21 @@ impl Transport {
 /// a series that does not exist has no result, not zero.
 pub type ByReason = BTreeMap<&'static str, u64>;
 
+/// What became of the connections to one listener.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ListenerLedger {
+    /// Connections there are.
+    pub open: u64,
+    /// Connections taken.
+    pub accepted: u64,
+    /// Connections not taken.
+    pub refused: ByReason,
+    /// Connections that have ended.
+    pub closed: ByReason,
+    /// HTTP/2 requests that were ended because they, or the reading of their answer, took too long.
+    pub streams_timed_out: u64,
+}
+
 /// The process's own numbers at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ledger {
@@ -63,6 +78,15 @@ pub struct Ledger {
     pub overflow_spans: u64,
     /// When the learned state was last saved.
     pub snapshot_at: Option<Timestamp>,
+    /// Connections, by listener.
+    pub listeners: BTreeMap<&'static str, ListenerLedger>,
+}
+
+impl ListenerLedger {
+    fn progress(&self) -> u128 {
+        let reasons = sum(self.refused.values()) + sum(self.closed.values());
+        reasons + u128::from(self.accepted) + u128::from(self.streams_timed_out)
+    }
 }
 
 impl Default for Ledger {
@@ -82,6 +106,7 @@ impl Default for Ledger {
             memory_limit_bytes: 0,
             overflow_spans: 0,
             snapshot_at: None,
+            listeners: BTreeMap::new(),
         }
     }
 }
@@ -103,6 +128,7 @@ impl Ledger {
             + sum(self.traces_closed.values())
             + u128::from(self.analyzed)
             + u128::from(self.overflow_spans)
+            + self.listeners.values().map(ListenerLedger::progress).sum::<u128>()
     }
 }
 

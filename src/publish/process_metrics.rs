@@ -35,6 +35,11 @@ const SERIES: &str = "laghound_series";
 const SERIES_LIMIT: &str = "laghound_series_limit";
 const OVERFLOW_SPANS: &str = "laghound_overflow_spans_total";
 const DELAY: &str = "laghound_detection_delay_seconds";
+const CONNECTIONS: &str = "laghound_connections";
+const CONNECTIONS_ACCEPTED: &str = "laghound_connections_accepted_total";
+const CONNECTIONS_REFUSED: &str = "laghound_connections_refused_total";
+const CONNECTIONS_CLOSED: &str = "laghound_connections_closed_total";
+const STREAMS_TIMED_OUT: &str = "laghound_streams_timed_out_total";
 const SNAPSHOT: &str = "laghound_snapshot_last_success_timestamp_seconds";
 const BUILD_INFO: &str = "laghound_build_info";
 const CPU: &str = "process_cpu_seconds_total";
@@ -45,7 +50,7 @@ const OPEN_FDS: &str = "process_open_fds";
 const MAX_FDS: &str = "process_max_fds";
 
 /// Every family, with what its HELP says.
-const FAMILIES: [Family<'static>; 23] = [
+const FAMILIES: [Family<'static>; 28] = [
     family(ACCEPTED, Kind::Counter, "Spans accepted from senders."),
     family(REFUSED, Kind::Counter, "Spans refused, and answered as refused."),
     family(FAILED, Kind::Counter, "Requests that failed as a whole."),
@@ -68,6 +73,15 @@ const FAMILIES: [Family<'static>; 23] = [
         DELAY,
         Kind::Histogram,
         "Seconds from the end of a span that shows a slowdown to the verdict.",
+    ),
+    family(CONNECTIONS, Kind::Gauge, "Connections there are."),
+    family(CONNECTIONS_ACCEPTED, Kind::Counter, "Connections taken."),
+    family(CONNECTIONS_REFUSED, Kind::Counter, "Connections not taken, by the limit reached."),
+    family(CONNECTIONS_CLOSED, Kind::Counter, "Connections that ended, by how."),
+    family(
+        STREAMS_TIMED_OUT,
+        Kind::Counter,
+        "HTTP/2 requests ended because they, or the reading of their answer, took too long.",
     ),
     family(SNAPSHOT, Kind::Gauge, "When the learned state was last saved; 0 if never."),
     family(BUILD_INFO, Kind::Gauge, "Always 1; the labels say what is running."),
@@ -126,6 +140,7 @@ impl ProcessMetrics {
         metrics::with_local_recorder(&self.recorder, || {
             set_counters(&shown.ledger);
             set_gauges(&shown.ledger, &shown.memory_parts);
+            set_listeners(&shown.ledger);
             set_series(series);
             set_process(&ProcessStats::read());
             let histogram = histogram!(DELAY);
@@ -184,6 +199,21 @@ fn set_gauges(ledger: &Ledger, memory_parts: &BTreeSet<&'static str>) {
         "arch" => std::env::consts::ARCH
     )
     .set(1.0);
+}
+
+fn set_listeners(ledger: &Ledger) {
+    for (what, listener) in &ledger.listeners {
+        gauge!(CONNECTIONS, "listener" => *what).set(listener.open as f64);
+        counter!(CONNECTIONS_ACCEPTED, "listener" => *what).absolute(listener.accepted);
+        counter!(STREAMS_TIMED_OUT, "listener" => *what).absolute(listener.streams_timed_out);
+        let by_reason =
+            [(CONNECTIONS_REFUSED, &listener.refused), (CONNECTIONS_CLOSED, &listener.closed)];
+        for (name, counts) in by_reason {
+            for (reason, count) in counts {
+                counter!(name, "listener" => *what, "reason" => *reason).absolute(*count);
+            }
+        }
+    }
 }
 
 fn set_series(series: &[FamilyCount]) {

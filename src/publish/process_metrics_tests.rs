@@ -1,7 +1,7 @@
 //! What the process says of itself is read back by an independent reader.
 
 use super::*;
-use crate::publish::ledger::Transport;
+use crate::publish::ledger::{ListenerLedger, Transport};
 use crate::publish::testing::{Document, after, read};
 
 fn ledger() -> Ledger {
@@ -19,6 +19,17 @@ fn ledger() -> Ledger {
         memory_limit_bytes: 1 << 29,
         overflow_spans: 8,
         snapshot_at: Some(after(0)),
+        listeners: [("admin", listener())].into(),
+    }
+}
+
+fn listener() -> ListenerLedger {
+    ListenerLedger {
+        open: 2,
+        accepted: 11,
+        refused: [("per_peer", 4)].into(),
+        closed: [("idle", 9)].into(),
+        streams_timed_out: 1,
     }
 }
 
@@ -51,6 +62,12 @@ fn the_page_shows_the_ledger() {
         assert_eq!(read.value(MEMORY_LIMIT, &[]), 536_870_912.0);
         assert_eq!(read.value(OVERFLOW_SPANS, &[]), 8.0);
         assert_eq!(read.value(SNAPSHOT, &[]), 1_790_000_400.0);
+        let admin = ("listener", "admin");
+        assert_eq!(read.value(CONNECTIONS, &[admin]), 2.0);
+        assert_eq!(read.value(CONNECTIONS_ACCEPTED, &[admin]), 11.0);
+        assert_eq!(read.value(CONNECTIONS_REFUSED, &[admin, ("reason", "per_peer")]), 4.0);
+        assert_eq!(read.value(CONNECTIONS_CLOSED, &[admin, ("reason", "idle")]), 9.0);
+        assert_eq!(read.value(STREAMS_TIMED_OUT, &[admin]), 1.0);
         assert_eq!(read.value(SERIES, &[("family", "some_family")]), 3.0);
         assert_eq!(read.value(SERIES_LIMIT, &[("family", "some_family")]), 10.0);
         assert_eq!(read.value(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);

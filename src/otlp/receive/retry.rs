@@ -17,7 +17,7 @@ use crate::model::Nanos;
 const RETRY_INFO_TRAILER: &str = "google.rpc.retryinfo-bin";
 
 /// A delay between once and twice `base`, different for each `number`.
-pub(super) fn jittered(base: Nanos, number: u64) -> Nanos {
+pub fn jittered(base: Nanos, number: u64) -> Nanos {
     // The mixing steps of SplitMix64: neighbouring numbers land far apart.
     let mut hash = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
