@@ -130,7 +130,7 @@ fn effect(text: &mut String, outcome: &Outcome) {
     let _ = writeln!(
         text,
         "\nmeasured: +{:.1} % for the entry that suffers most, +{:.1} % over all affected",
-        100.0 * outcome.effect.largest(score::MIN_REQUESTS / outcome.built.scenario.sampling),
+        100.0 * outcome.effect.largest(outcome.built.scenario.least_requests()),
         100.0 * outcome.effect.overall()
     );
     for (entry, effect) in outcome.effect.entries.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::records::Translator;
 use crate::sim::classes::{Built, Case};
 use crate::sim::delivery::{Ledger, RawSpan};
 use crate::sim::effect::Effect;
-use crate::sim::scenario::{Scenario, Variant};
+use crate::sim::scenario::Variant;
 use crate::sim::world::{EPOCH, World};
 
 /// What came of a case.
@@ -52,14 +52,14 @@ const AFTERMATH: u64 = 30;
 pub(crate) fn run(case: Case, setup: &Setup) -> Outcome {
     let built = case.build();
     let scenario = &built.scenario;
-    let sound = sound(scenario, built.truth.to);
+    let sound = Effect::run(scenario, Variant::Sound, (0, built.truth.to));
     let names = Arc::new(Interner::new(InternLimits::default()));
     let versions = scenario.lives.iter().map(|lives| lives.iter().map(|l| l.version).collect());
     let system = Arc::clone(&scenario.system);
     let mut translator = Translator::new(Arc::clone(&names), system, versions.collect());
     let mut judges: Vec<Box<dyn Judge>> = vec![Box::new(Laghound::new(setup.params, names))];
     let mut stories: Vec<Story> = judges.iter().map(|_| Story::default()).collect();
-    let mut world = World::new(scenario, Variant::Faulty, true);
+    let mut world = World::new(scenario, Variant::Faulty, 0, true);
     let (mut records, mut spans): (Vec<SpanRecord>, Vec<RawSpan>) = (Vec::new(), Vec::new());
     let mut ended = false;
     for second in 1..=scenario.length / SECOND + AFTERMATH {
@@ -91,11 +91,4 @@ pub(crate) fn run(case: Case, setup: &Setup) -> Outcome {
     let effect = Effect::between(&sound, world.done(), (built.truth.from, built.truth.to));
     let (ledger, _) = world.ledger();
     Outcome { case, effect, stories, ledger, spans, built }
-}
-
-/// The same without the fault, until the fault has ended and those it met are done.
-fn sound(scenario: &Scenario, to: u64) -> Vec<crate::sim::world::Done> {
-    let mut world = World::new(scenario, Variant::Sound, false);
-    world.run_until(to + 30 * SECOND);
-    world.done().to_vec()
 }

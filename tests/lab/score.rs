@@ -6,8 +6,6 @@ use crate::sim::truth::{Culprit, Truth};
 
 /// Seconds after a fault's end in which an incident may still be about it.
 const GRACE: f64 = 60.0;
-/// Traced requests that an entry must have while the fault lasts to say anything about its size.
-pub(crate) const MIN_REQUESTS: f64 = 20.0;
 /// Seconds at the beginning in which nothing can be said: no quiet time.
 const LEARNING: f64 = 120.0;
 
@@ -85,7 +83,7 @@ pub(crate) fn score(outcome: &Outcome, judge: usize) -> Score {
         class: class.name,
         name: outcome.case.name(),
         quiet: class.quiet,
-        rise: outcome.effect.largest(MIN_REQUESTS / scenario.sampling),
+        rise: outcome.effect.largest(scenario.least_requests()),
         overall: outcome.effect.overall(),
         rate: scenario.system.rate * scenario.sampling,
         services: scenario.system.services.len(),

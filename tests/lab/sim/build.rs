@@ -60,11 +60,14 @@ const GATES: [&str; 4] = ["storefront", "mobile-api", "partner-api", "backoffice
 const VERBS: [&str; 4] = ["GET", "POST", "PUT", "LIST"];
 const THINGS: [&str; 6] = ["items", "detail", "quote", "summary", "batch", "status"];
 
+/// Requests a second that are worth simulating.
+const MOST_REQUESTS: f64 = 80.0;
+
 /// What a caller may ask of a random system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) services: (usize, usize),
-    /// Requests a second.
+    /// Traced requests a second.
     pub(crate) rate: (f64, f64),
     /// Spans of a request, about.
     pub(crate) spans: (f64, f64),
@@ -72,7 +75,7 @@ pub(crate) struct Wish {
 
 impl Default for Wish {
     fn default() -> Wish {
-        Wish { services: (5, 40), rate: (2.0, 25.0), spans: (10.0, 32.0) }
+        Wish { services: (5, 40), rate: (1.0, 25.0), spans: (10.0, 32.0) }
     }
 }
 
@@ -97,7 +100,9 @@ struct Builder {
 impl Builder {
     fn new(seed: u64, wish: Wish) -> Builder {
         let mut random = Stream::new(seed);
-        let rate = random.log_uniform(wish.rate.0, wish.rate.1);
+        let traced = random.log_uniform(wish.rate.0, wish.rate.1);
+        let sampling = if random.chance(0.7) { 1.0 } else { random.log_uniform(0.01, 1.0) };
+        let sampling = f64::max(sampling, traced / MOST_REQUESTS);
         let weights = |names: &[&str], fall: f64| {
             let total: f64 = (0..names.len()).map(|i| fall.powi(id_i32(i))).sum();
             let each = names.iter().enumerate();
@@ -113,7 +118,8 @@ impl Builder {
             topics: Vec::new(),
             entries: Vec::new(),
             hosts: Vec::new(),
-            rate,
+            rate: traced / sampling,
+            sampling,
             tenants: weights(&["acme", "globex", "initech", "umbrella", "hooli"], 0.7),
             regions: weights(&["eu-west", "us-east", "ap-south"], 0.6),
         };

@@ -46,37 +46,16 @@ impl Scenario {
         Faults(self.background.iter().chain(own).cloned().collect())
     }
 
+    /// Requests that an entry must have while a fault lasts to say anything about its size: so many that
+    /// twenty are traced.
+    pub(crate) fn least_requests(&self) -> f64 {
+        20.0 / self.sampling
+    }
+
     pub(crate) fn lives_of(&self, variant: Variant) -> &[Vec<Life>] {
         match variant {
             Variant::Faulty => &self.lives,
             Variant::Sound => &self.sound_lives,
-        }
-    }
-
-    /// The same, with everything that happens `by` nanoseconds sooner, at its full size from the start.
-    pub(crate) fn sooner(&self, by: u64, length: u64) -> Scenario {
-        let sooner = |time: u64| if time == u64::MAX { time } else { time.saturating_sub(by) };
-        let faults = |faults: &[Fault]| {
-            let moved = |fault: &Fault| Fault {
-                from: sooner(fault.from),
-                to: sooner(fault.to),
-                ramp: 0,
-                what: fault.what.clone(),
-            };
-            faults.iter().map(moved).collect()
-        };
-        let lives = |lives: &[Vec<Life>]| {
-            let moved =
-                |life: &Life| Life { from: sooner(life.from), to: sooner(life.to), ..*life };
-            lives.iter().map(|each| each.iter().map(moved).collect()).collect()
-        };
-        Scenario {
-            background: faults(&self.background),
-            faults: faults(&self.faults),
-            sound_lives: lives(&self.sound_lives),
-            lives: lives(&self.lives),
-            length,
-            ..self.clone()
         }
     }
 }

@@ -174,8 +174,9 @@ pub(crate) struct System {
     pub(crate) topics: Vec<Topic>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) hosts: Vec<String>,
-    /// Requests a second at the middle of the waves.
+    /// Requests a second at the middle of the waves, and the share of them that is traced.
     pub(crate) rate: f64,
+    pub(crate) sampling: f64,
     /// Values of the `tenant` and `region` attributes with their shares of the requests.
     pub(crate) tenants: Vec<(String, f64)>,
     pub(crate) regions: Vec<(String, f64)>,

@@ -125,8 +125,9 @@ impl Ord for Slot {
 }
 
 impl World {
-    /// A world at rest. With `record` off it makes no spans, only `done`.
-    pub(crate) fn new(scenario: &Scenario, variant: Variant, record: bool) -> World {
+    /// A world at rest at this time, with the requests of the scenario from then on. With `record` off
+    /// it makes no spans, only `done`.
+    pub(crate) fn new(scenario: &Scenario, variant: Variant, begin: u64, record: bool) -> World {
         let system = Arc::clone(&scenario.system);
         let seed = scenario.seed;
         let faults = scenario.faults_of(variant);
@@ -138,7 +139,10 @@ impl World {
         let processes = processes.collect();
         let surge = Faults::most_arrivals(&scenario.faults_of(Variant::Faulty).0);
         let mut load = Load::new(&system, scenario.waves, surge, mix(seed, 11));
-        let next = load.next(&faults);
+        let mut next = load.next(&faults);
+        while next.at < begin {
+            next = load.next(&faults);
+        }
         let exporters = Exporters::new(system.instances.len(), scenario.network, mix(seed, 12));
         let skews = (0..system.hosts.len()).map(|host| {
             let part = 2.0 * unit(mix(mix(seed, 13), host as u64)) - 1.0;
@@ -148,7 +152,7 @@ impl World {
         });
         let mut world = World {
             faults,
-            now: 0,
+            now: begin,
             calendar: BinaryHeap::new(),
             scheduled: 0,
             load,
@@ -167,8 +171,8 @@ impl World {
             system,
         };
         world.at(next.at, Event::Request);
-        for instance in 0..world.processes.len() {
-            let first = world.exporters.first_flush(instance);
+        for instance in (0..world.processes.len()).filter(|_| record) {
+            let first = begin + world.exporters.first_flush(instance);
             world.at(first, Event::Flush(instance));
         }
         world

@@ -1,8 +1,9 @@
 //! Faults on the way to others, in what is called and how often.
 
 use crate::sim::faults::{Scope, Ways, What};
-use crate::sim::rand::secs;
-use crate::sim::topology::{Callee, DepKind, EdgeId, OpId, Step, Target};
+use crate::sim::plan::{Plan, call_duration};
+use crate::sim::rand::{Dist, ns, secs};
+use crate::sim::topology::{Call, Callee, DepId, DepKind, Edge, EdgeId, OpId, Step, Target};
 use crate::sim::truth::{CALL_GAP, Culprit};
 
 use super::draft::{Draft, Recipe};
@@ -26,29 +27,20 @@ pub(super) fn slow_third_party(draft: &mut Draft) -> Recipe {
     slow_dep(draft, if asked { DepKind::ThirdParty } else { DepKind::Database })
 }
 
-/// The right answers to a slow link: the link under either end; an end as such only if it has no
-/// other links by which the two could be told apart.
+/// The right answers to a slow link: the link under either end; an end as such only if nobody else calls
+/// it, or it calls nobody else, so that nobody could tell its network from this link.
 fn link(draft: &Draft, edge: EdgeId) -> Culprit {
     let system = &draft.system;
     let of = &system.edges[edge];
     let (caller, callee) = (system.service_name(of.caller), system.callee_name(of.callee));
     let names = vec![(callee.to_owned(), "edge"), (caller.to_owned(), "edge")];
-    let links = |end: usize| {
-        let at = |other: &&crate::sim::topology::Edge| {
-            Callee::Service(end) == other.callee || end == other.caller
-        };
-        system.edges.iter().filter(at).count()
-    };
     let mut culprit =
         Culprit::new(names, CALL_GAP).singled_out("from", caller).singled_out("to", callee);
-    if let Callee::Service(end) = of.callee
-        && system.edges.iter().filter(|other| other.callee == of.callee).count() == 1
-    {
-        // Nobody else calls it: its own network and this link are the same to everyone.
-        let _ = end;
+    let number = |is: &dyn Fn(&Edge) -> bool| system.edges.iter().filter(|edge| is(edge)).count();
+    if number(&|other| other.callee == of.callee) == 1 {
         culprit = culprit.also(callee, "service");
     }
-    if links(of.caller) == 1 {
+    if number(&|other| other.caller == of.caller) == 1 {
         culprit = culprit.also(caller, "service");
     }
     culprit
@@ -125,11 +117,7 @@ pub(super) fn n_plus_one(draft: &mut Draft) -> Recipe {
     let Step::Call(call) = draft.system.ops[op].steps[at].clone() else {
         unreachable!("only calls were chosen")
     };
-    let one = crate::sim::plan::call_duration(
-        &draft.system.edges[call.edge],
-        &call,
-        &draft.plan.durations,
-    );
+    let one = call_duration(&draft.system.edges[call.edge], &call, &draft.plan.durations);
     let calls = draft.add_for(|entry| draft.plan.visits[entry][op]) / one;
     let service = draft.system.ops[op].service;
     let blamed = Culprit::service(draft.system.service_name(service)).reasons(&["call_count"]);
@@ -138,17 +126,62 @@ pub(super) fn n_plus_one(draft: &mut Draft) -> Recipe {
         .blames(blamed, Callee::Service(service))
 }
 
+/// Of all that makes calls side by side, somebody for whom it matters; if it matters to nobody, calls
+/// that were made one after the other are made side by side from the beginning.
 pub(super) fn lost_parallelism(draft: &mut Draft) -> Recipe {
-    let parallel = |draft: &Draft, op: OpId| {
-        draft.system.ops[op].steps.iter().any(|step| matches!(step, Step::Parallel(_)))
+    const MATTERS: f64 = 0.08;
+    let op = match draft.op(|draft, op| lost(draft, op) > MATTERS) {
+        Some(op) => op,
+        None => {
+            let calls = |draft: &Draft, op: OpId| {
+                let calls = |step: &&Step| matches!(step, Step::Call(_) | Step::Parallel(_));
+                draft.system.ops[op].steps.iter().filter(calls).count()
+            };
+            let op = draft.op(|draft, op| calls(draft, op) >= 3);
+            let op = op.unwrap_or(draft.system.entries[0].op);
+            side_by_side(draft, op);
+            op
+        }
     };
-    let op = draft.op(parallel).expect("a system has parallel calls");
     let service = draft.system.ops[op].service;
     let blamed =
         Culprit::service(draft.system.service_name(service)).reasons(&["lost_parallelism"]);
     draft
         .one(1.0, move |share| What::Sequential { op, share })
         .blames(blamed, Callee::Service(service))
+}
+
+/// By what share the entry that suffers most takes longer if an operation's parallel calls are not.
+fn lost(draft: &Draft, op: OpId) -> f64 {
+    let one = |call: &Call| {
+        let edge = &draft.system.edges[call.edge];
+        call.chance * call_duration(edge, call, &draft.plan.durations)
+    };
+    let gain = |step: &Step| match step {
+        Step::Parallel(calls) => {
+            let each: Vec<f64> = calls.iter().map(one).collect();
+            each.iter().sum::<f64>() - 1.15 * each.iter().copied().fold(0.0, f64::max)
+        }
+        _ => 0.0,
+    };
+    let per_call: f64 = draft.system.ops[op].steps.iter().map(gain).sum();
+    draft.size_of(per_call, |entry| draft.plan.visits[entry][op])
+}
+
+/// Makes all calls of services of an operation one parallel step.
+fn side_by_side(draft: &mut Draft, op: OpId) {
+    let steps = std::mem::take(&mut draft.system.ops[op].steps);
+    let (mut rest, mut calls) = (Vec::new(), Vec::new());
+    for step in steps {
+        match step {
+            Step::Call(call) if matches!(call.target, Target::Op(_)) => calls.push(call),
+            Step::Parallel(more) => calls.extend(more),
+            other => rest.push(other),
+        }
+    }
+    rest.push(Step::Parallel(calls));
+    draft.system.ops[op].steps = rest;
+    draft.plan = Plan::of(&draft.system);
 }
 
 /// The pool is tight before and after; what changes is the callee.
@@ -215,7 +248,7 @@ pub(super) fn retry_storm(draft: &mut Draft) -> Recipe {
         of.retries = 3;
         of.breaker = false;
         // So that failing half of the time is about the rise that is wanted.
-        of.back_off = crate::sim::rand::ns(wanted.max(2e6));
+        of.back_off = ns(wanted.max(2e6));
     }
     let source = Callee::Service(draft.system.ops[op].service);
     let blamed = failing(draft, op);
@@ -239,7 +272,7 @@ pub(super) fn timeouts(draft: &mut Draft) -> Recipe {
     let blamed = failing(draft, op);
     draft
         .one(share, move |share| What::Slow { scope, factor: 1.0, add: hang, share })
-        .within(0.0005, 0.9)
+        .within(0.004, 0.9)
         .blames(blamed, Callee::Service(service))
 }
 
@@ -250,14 +283,7 @@ pub(super) fn cache_stampede(draft: &mut Draft) -> Recipe {
         Some(op) => op,
         None => give_cache(draft),
     };
-    let step = draft.system.ops[op].steps.iter().find_map(|step| match step {
-        Step::Cached { cache, store, .. } => Some((cache.clone(), store.clone())),
-        _ => None,
-    });
-    let (cache, store) = step.expect("the operation has a cache");
-    let (Target::Dep(cache, _), Target::Dep(store, _)) = (cache.target, store.target) else {
-        unreachable!("caches and stores are backends")
-    };
+    let (cache, store) = costly(draft, op);
     let service = draft.system.ops[op].service;
     let name = draft.system.service_name(service);
     let mut blamed = Culprit::service(name).reasons(&["call_count", "self_time"]).pattern(None);
@@ -280,6 +306,25 @@ pub(super) fn cache_stampede(draft: &mut Draft) -> Recipe {
         .one(0.5, move |share| What::Miss { dep: cache, share })
         .within(0.01, 1.0)
         .blames(blamed, Callee::Dep(store))
+}
+
+/// What is cached is what is dear: the query behind an operation's cache takes so long that missing
+/// most of the time is about the rise that is wanted. The two backends.
+fn costly(draft: &mut Draft, op: OpId) -> (DepId, DepId) {
+    let wanted = draft.add_for(|entry| draft.plan.visits[entry][op]);
+    let mut found = None;
+    for step in &mut draft.system.ops[op].steps {
+        if let Step::Cached { cache, store, hit } = step
+            && let (Target::Dep(cache, _), Target::Dep(dep, dist)) =
+                (cache.target, &mut store.target)
+        {
+            dist.median = dist.median.max(wanted / (0.6 * *hit));
+            found = Some((cache, *dep));
+            break;
+        }
+    }
+    draft.plan = Plan::of(&draft.system);
+    found.expect("the operation has a cache, and its store is a backend")
 }
 
 /// A system without a cached step gets one in place of a database call.
@@ -307,15 +352,15 @@ fn give_cache(draft: &mut Draft) -> OpId {
     label.name = "GET cached".into();
     label.peer = Some(("server.address", draft.system.deps[dep].name.clone()));
     draft.system.labels.push(label);
-    let cache = crate::sim::topology::Call {
+    let cache = Call {
         edge: draft.system.edges.len() - 1,
-        target: Target::Dep(dep, crate::sim::rand::Dist::log_normal(3e5, 0.3)),
+        target: Target::Dep(dep, Dist::log_normal(3e5, 0.3)),
         label: draft.system.labels.len() - 1,
         chance: 1.0,
         times: 1,
     };
     debug_assert_eq!(draft.system.labels[cache.label].service, caller);
     draft.system.ops[op].steps[at] = Step::Cached { cache, store, hit: 0.9 };
-    draft.plan = crate::sim::plan::Plan::of(&draft.system);
+    draft.plan = Plan::of(&draft.system);
     op
 }

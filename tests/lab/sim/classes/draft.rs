@@ -1,5 +1,7 @@
 //! A case in the making: the system, who may be at fault in it, and what becomes a scenario.
 
+use std::sync::Arc;
+
 use crate::sim::build::{Wish, build};
 use crate::sim::delivery::Network;
 use crate::sim::faults::{Fault, What};
@@ -14,7 +16,7 @@ use crate::sim::topology::{
 };
 use crate::sim::truth::{Culprit, Truth};
 
-use super::{Built, Case, Happening, Times, fit, shared};
+use super::{Built, Case, Happening, Times, fit};
 
 pub(crate) struct Draft {
     pub(crate) random: Stream,
@@ -81,6 +83,8 @@ impl Recipe {
 
 /// Entries that get fewer requests than this a second are not what a fault's size is chosen by.
 const MIN_ENTRY_RATE: f64 = 0.1;
+/// Sizes are fitted over at most this long, nanoseconds.
+const FITTED: u64 = 600_000_000_000;
 /// Calls per request that make a service worth being at fault.
 const MIN_CALLS: f64 = 0.4;
 
@@ -117,9 +121,13 @@ impl Draft {
     /// Nanoseconds to add per call so that the entry that suffers most takes `size` longer, for calls
     /// per request by entry.
     pub(crate) fn add_for(&self, calls: impl Fn(usize) -> f64) -> f64 {
-        let rise = |entry| calls(entry) / self.plan.entry_duration(entry);
-        let most = self.entries().map(rise).fold(0.0, f64::max);
-        self.size / most.max(1e-12)
+        self.size / self.size_of(1.0, calls).max(1e-12)
+    }
+
+    /// By what share the entry that suffers most takes longer if so many nanoseconds are added per call.
+    pub(crate) fn size_of(&self, add: f64, calls: impl Fn(usize) -> f64) -> f64 {
+        let rise = |entry| add * calls(entry) / self.plan.entry_duration(entry);
+        self.entries().map(rise).fold(0.0, f64::max)
     }
 
     pub(crate) fn add_for_service(&self, service: ServiceId) -> f64 {
@@ -282,24 +290,24 @@ impl Draft {
                 late_by: secs(40.0),
             },
             skew: if random.chance(0.3) { random.log_uniform(1e6, 500e6) } else { 0.2e6 },
-            sampling: if random.chance(0.75) { 1.0 } else { random.uniform(0.2, 1.0) },
+            sampling: self.system.sampling,
             length: self.length,
             background: recipe.background.clone(),
             faults: Vec::new(),
             sound_lives: recipe.sound_lives.clone().unwrap_or_else(|| self.lives()),
             lives: self.lives(),
-            system: shared(self.system.clone()),
+            system: Arc::new(self.system.clone()),
         };
         let of = |magnitude: f64| {
             let Happening { faults, lives } = (recipe.make)(magnitude);
             let lives = lives.unwrap_or_else(|| scenario.lives.clone());
             Scenario { faults, lives, ..scenario.clone() }
         };
-        let short = |magnitude| of(magnitude).sooner(self.from - secs(20.0), secs(120.0));
-        let magnitude = match case.class.sized && case.size > 0.0 {
-            true => fit(&recipe, case.size, short),
-            false if case.class.sized => 0.0,
-            false => recipe.guess,
+        let span = (self.from, self.to.min(self.from + FITTED));
+        let magnitude = match (case.class.sized, case.size > 0.0) {
+            (true, true) => fit(&recipe, case.size, span, of),
+            (true, false) => 0.0,
+            (false, _) => recipe.guess,
         };
         let truth = Truth {
             impacted: self.callers(&recipe.sources),

@@ -7,8 +7,6 @@ mod quiet;
 mod several;
 mod work;
 
-use std::sync::Arc;
-
 use draft::{Draft, Recipe};
 
 use super::build::Wish;
@@ -16,7 +14,7 @@ use super::effect::Effect;
 use super::faults::Fault;
 use super::process::Life;
 use super::rand::mix;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Variant};
 use super::truth::Truth;
 
 /// One kind of thing that may happen.
@@ -206,8 +204,8 @@ impl Case {
         Some(Case { class, size: size / 100.0, seed: seed.parse().ok()? })
     }
 
-    /// The run and its truth. The size of the fault is fitted to what is asked for by running a short
-    /// stretch of it, without spans, a few times.
+    /// The run and its truth. The size of the fault is fitted to what is asked for by running the time of
+    /// the fault, without spans, a few times.
     pub(crate) fn build(&self) -> Built {
         let name = self.class.name.bytes().fold(0, |key, byte| mix(key, u64::from(byte)));
         let mut draft = Draft::new(mix(self.seed, name), (self.class.wish)(), self.class.times);
@@ -226,27 +224,24 @@ pub(crate) struct Happening {
     pub(crate) lives: Option<Vec<Vec<Life>>>,
 }
 
-/// How often the size is fitted at most.
-const FITS: usize = 5;
-/// The stretch of the short run in which the fault lasts, and the least requests of an entry in it.
-const FIT_SPAN: (u64, u64) = (20_000_000_000, 110_000_000_000);
-const FIT_REQUESTS: f64 = 7.0;
+/// How often the size is fitted at most, and by how much it may still be off.
+const FITS: usize = 6;
+const OFF: std::ops::Range<f64> = 0.88..1.14;
 
-/// Finds the magnitude whose effect is about `size`. `scenario_of` makes a short run.
-fn fit(recipe: &Recipe, size: f64, scenario_of: impl Fn(f64) -> Scenario) -> f64 {
+/// Finds the magnitude whose effect on the requests of `span` is about `size`.
+fn fit(recipe: &Recipe, size: f64, span: (u64, u64), of: impl Fn(f64) -> Scenario) -> f64 {
     let (least, most) = recipe.bounds;
     let mut magnitude = recipe.guess.clamp(least, most);
+    let sound = Effect::run(&of(magnitude), Variant::Sound, span);
     for _ in 0..FITS {
-        let effect = Effect::measure(&scenario_of(magnitude), FIT_SPAN).largest(FIT_REQUESTS);
-        if effect > 0.85 * size && effect < 1.2 * size {
+        let scenario = of(magnitude);
+        let faulty = Effect::run(&scenario, Variant::Faulty, span);
+        let effect = Effect::between(&sound, &faulty, span);
+        let off = size / effect.largest(scenario.least_requests()).max(1e-4);
+        if OFF.contains(&off) {
             break;
         }
-        let times = (size / effect.max(1e-4)).clamp(0.2, 5.0);
-        magnitude = (magnitude * times).clamp(least, most);
+        magnitude = (magnitude * off.clamp(0.2, 4.0)).clamp(least, most);
     }
     magnitude
-}
-
-fn shared<T>(value: T) -> Arc<T> {
-    Arc::new(value)
 }
