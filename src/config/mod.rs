@@ -58,6 +58,7 @@ impl Config {
                     spans: self.receiver.max_spans_per_request,
                     ..CostLimits::default()
                 },
+                body: self.connections.request_timeout,
             },
             max_in_flight: self.receiver.max_in_flight.as_u64(),
             connections: self.connection_limits(),

@@ -26,8 +26,9 @@ settings! {
         /// it still holds tens of thousands of spans, and bounds what one sender can take.
         max_request_size: ByteSize = "receiver.max_request_size", ByteSize::mib(16),
             in ByteSize::kib(1)..=ByteSize::gib(1);
-        /// Bytes of requests being decoded or waiting, all together: four of the largest by default.
-        /// Beyond it senders are told to come again later, which exporters do by themselves.
+        /// Bytes of requests being received, decoded or waiting, all together: four of the largest by
+        /// default, so that one connection, which has a quarter, can send the largest. Beyond it
+        /// senders are told to come again later, which exporters do by themselves.
         max_in_flight: ByteSize = "receiver.max_in_flight", ByteSize::mib(64),
             in ByteSize::kib(1)..=ByteSize::gib(64);
         /// Spans of one request, counted before anything is built from it: an empty span takes two

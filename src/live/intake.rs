@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::books::Books;
-use super::budget::{Budget, Permit};
+use super::budget::{Budget, Origin, Permit};
 use super::pipeline::Pipeline;
 use crate::model::{Interner, Nanos, SpanDefect, SpanRecord};
 use crate::otlp::receive::{Failure, Intake, OVERLOAD, Overloaded, Transport};
@@ -30,10 +30,11 @@ impl Intake for LiveIntake {
         self.pipeline.names()
     }
 
-    fn reserve(&self, spans: usize, wire_bytes: usize) -> Result<Permit, Overloaded> {
-        let decoded = spans.saturating_mul(size_of::<SpanRecord>());
-        let bytes = wire_bytes.saturating_add(decoded) as u64;
-        self.budget.take(bytes).ok_or(BUSY)
+    fn admit(&self, extensions: &http::Extensions) -> Result<Permit, Overloaded> {
+        if !self.pipeline.is_running() {
+            return Err(GONE);
+        }
+        self.budget.admit(extensions.get::<Arc<Origin>>().cloned())
     }
 
     fn offer(
@@ -42,9 +43,10 @@ impl Intake for LiveIntake {
         spans: Vec<SpanRecord>,
         permit: Permit,
     ) -> Result<(), Overloaded> {
+        let count = spans.len() as u64;
         // Entered before they are sent: a shard may be done with them before this returns.
-        self.books.accept(label(transport), spans.len() as u64);
-        self.pipeline.send(spans, permit).map_err(|_| BUSY)
+        let enter = || self.books.accept(label(transport), count);
+        self.pipeline.send(spans, permit, enter).map_err(|_| GONE)
     }
 
     fn refused(&self, transport: Transport, reason: &'static str, spans: u64) {
@@ -60,8 +62,8 @@ impl Intake for LiveIntake {
     }
 }
 
-/// The lanes are empty again within a second, whatever was in them.
-const BUSY: Overloaded = Overloaded { retry_after: Nanos::from_secs(1) };
+/// The process is on its way out; it, or another in its place, is back after this long.
+const GONE: Overloaded = Overloaded { retry_after: Nanos::from_secs(5) };
 
 /// Reasons for which spans are refused.
 pub fn refusals() -> Vec<&'static str> {

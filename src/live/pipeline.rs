@@ -119,16 +119,23 @@ impl Pipeline {
     }
 
     /// Hands over the spans of one request, all or nothing. The permit is held until they have been
-    /// taken in; that is what bounds the lanes.
+    /// taken in; that is what bounds the lanes. `enter` is called once they are sure to be taken, before a
+    /// shard can have them.
     ///
     /// # Errors
     /// If the shards have stopped: the process is on its way out.
-    pub fn send(&self, records: Vec<SpanRecord>, permit: Permit) -> Result<(), Stopped> {
+    pub fn send(
+        &self,
+        records: Vec<SpanRecord>,
+        permit: Permit,
+        enter: impl FnOnce(),
+    ) -> Result<(), Stopped> {
         let permit = Arc::new(permit);
         let arrived = self.shared.clock.now();
         let lanes = self.lanes.load();
         let lanes = lanes.as_deref().ok_or(Stopped)?;
         let count = lanes.len();
+        enter();
         let parcel = |records| Parcel { records, arrived, _permit: Arc::clone(&permit) };
         if let [lane] = lanes.as_slice() {
             return lane.send(parcel(records)).map_err(|_| Stopped);

@@ -17,7 +17,6 @@ use http::{StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
@@ -32,7 +31,7 @@ use super::status::Status;
 use crate::engine::EngineParams;
 use crate::engine::verdict::Board;
 use crate::model::{InternLimits, Interner, Nanos};
-use crate::otlp::receive::{ReceiveLimits, Receiver, TraceService};
+use crate::otlp::receive::{ReceiveLimits, Receiver, SERVICE};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
 use crate::publish::exposition;
@@ -147,14 +146,14 @@ impl Server {
         let (receiver, status, threads) = analysis(&settings)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", ServingStatus::Serving).await;
-        health.set_serving::<TraceService<LiveIntake>>().await;
+        health.set_service_status(SERVICE, ServingStatus::Serving).await;
         let page = Arc::new(MetricsPage::new(exposition::Limits::new(settings.max_series)));
         let source: Arc<dyn Source> = Arc::clone(&status) as Arc<dyn Source>;
         // A gRPC call has a path of its own, so both can be served on one port.
-        let admin_routes = admin::router(source, page)
-            .route_service("/grpc.health.v1.Health/{method}", health_service.clone());
-        let services = Routes::new(receiver.grpc()).add_service(health_service);
-        let grpc_routes = services.into_axum_router().layer(from_fn(only_http_2));
+        let admin_routes =
+            admin::router(source, page).route_service(HEALTH, health_service.clone());
+        let grpc_routes =
+            receiver.grpc().route_service(HEALTH, health_service).layer(from_fn(only_http_2));
 
         let limits = Arc::new(ArcSwap::from_pointee(affordable(&settings.connections)));
         let listener = |what, routes| Listener::new(what, routes, Arc::clone(&limits));
@@ -194,7 +193,7 @@ impl Server {
         let grace = Duration::from_nanos(grace.0);
         status.stopping.store(true, Ordering::Relaxed);
         health.set_service_status("", ServingStatus::NotServing).await;
-        health.set_not_serving::<TraceService<LiveIntake>>().await;
+        health.set_service_status(SERVICE, ServingStatus::NotServing).await;
         let finished = async {
             // A sender that does not come to an end must not take the time that is needed to analyze
             // what the others have sent.
@@ -243,6 +242,9 @@ fn affordable(limits: &ConnectionLimits) -> ConnectionLimits {
     }
     affordable
 }
+
+/// The methods of the standard health service.
+const HEALTH: &str = "/grpc.health.v1.Health/{method}";
 
 /// HTTP/1 on the gRPC port is mostly an exporter that was given the wrong one of two numbers.
 async fn only_http_2(request: Request, next: Next) -> Response {

@@ -1,42 +1,59 @@
 //! OTLP over the network: what arrives by gRPC or HTTP is decoded, offered to the runtime, and answered.
 //!
-//! [`Receiver`] makes a tonic service and an axum router; binding, serving, TLS, deadlines and shutdown belong
-//! to the runtime, which is behind the [`Intake`] trait. All or nothing: a request is taken with all its
+//! [`Receiver`] makes a router for each transport; binding, serving, TLS and shutdown belong to the runtime,
+//! which is behind the [`Intake`] trait and decides how much memory requests may take. All or nothing: a request is taken with all its
 //! valid spans or refused as a whole, and the answer says which.
 
 mod body;
+mod collect;
 mod grpc;
 mod http;
 mod intake;
 mod pool;
+mod refusal;
 mod retry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-pub use grpc::TraceService;
-pub use intake::{Failure, Intake, OVERLOAD, Overloaded, Transport};
+use axum::Router;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+pub use intake::{Failure, Intake, OVERLOAD, Overloaded, Permit, Transport};
 pub use retry::jittered;
 
 use super::attributes::AttributeRules;
 use super::decoder::DecodeError;
 use super::sink::{Batch, Defects};
 use super::wire::{self, CostLimits};
-use crate::model::Nanos;
+use crate::model::{Nanos, SpanRecord};
+use body::Encoding;
 use pool::DecoderPool;
+use refusal::Refusal;
 
-/// How large a request may be.
+/// The service's full name, for health checks.
+pub const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
+
+/// How large a request may be, and how long it may take to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveLimits {
     /// Largest body, before and after decompression, in bytes.
     pub message_bytes: usize,
     /// Most spans and elements.
     pub cost: CostLimits,
+    /// Longest from the head of a request to the end of its body.
+    pub body: Nanos,
 }
 
 impl Default for ReceiveLimits {
     fn default() -> ReceiveLimits {
-        ReceiveLimits { message_bytes: 16 * 1024 * 1024, cost: CostLimits::default() }
+        ReceiveLimits {
+            message_bytes: 16 * 1024 * 1024,
+            cost: CostLimits::default(),
+            body: Nanos::from_secs(10),
+        }
     }
 }
 
@@ -47,19 +64,19 @@ pub struct Receiver<I> {
     limits: ReceiveLimits,
     /// Refusals so far: what the jitter of their retry delays is made of.
     refusals: AtomicU64,
+    /// Turns for requests that take long to decode: as many as there are CPUs.
+    heavy: Semaphore,
 }
 
-/// Why a request is refused as a whole.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Undecodable(#[from] DecodeError),
-    #[error("overloaded; retry later")]
-    Overloaded {
-        /// Jittered already.
-        retry_after: Nanos,
-    },
-}
+/// What a decoded span takes: once as it comes out of the decoder, once as it goes to its shard.
+const DECODED_SPAN: usize = 2 * size_of::<SpanRecord>();
+
+/// A message of this size is decoded within a millisecond or two, so it need not leave the thread that serves
+/// connections; larger ones must, or a few of them would hold up everyone else's.
+const LIGHT: usize = 1 << 20;
+
+/// A compressed body of this size is usually that light; whether it is, is found out.
+const LIGHT_COMPRESSED: usize = 64 << 10;
 
 impl<I: Intake> Receiver<I> {
     /// A receiver that hands everything to `intake`.
@@ -69,24 +86,75 @@ impl<I: Intake> Receiver<I> {
         limits: ReceiveLimits,
     ) -> Arc<Receiver<I>> {
         let decoders = DecoderPool::new(Arc::clone(intake.names()), rules);
-        Arc::new(Receiver { intake, decoders, limits, refusals: AtomicU64::new(0) })
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let heavy = Semaphore::new(cpus);
+        Arc::new(Receiver { intake, decoders, limits, refusals: AtomicU64::new(0), heavy })
     }
 
-    /// The gRPC service, to be added to a tonic server.
-    pub fn grpc(self: &Arc<Self>) -> TraceService<I> {
-        TraceService::new(Arc::clone(self))
+    /// The routes of OTLP/gRPC.
+    pub fn grpc(self: &Arc<Self>) -> Router {
+        grpc::router(Arc::clone(self))
     }
 
-    /// The HTTP routes.
-    pub fn http(self: &Arc<Self>) -> axum::Router {
+    /// The routes of OTLP/HTTP.
+    pub fn http(self: &Arc<Self>) -> Router {
         http::router(Arc::clone(self))
     }
 
-    /// Takes a decompressed message; says how many of its spans were rejected, and why.
-    fn take(&self, transport: Transport, message: &[u8]) -> Result<Defects, Refusal> {
-        let (batch, permit) = match transport {
-            Transport::Grpc | Transport::HttpProtobuf => self.protobuf(transport, message)?,
-            Transport::HttpJson => self.json(transport, message)?,
+    fn body_deadline(&self) -> Duration {
+        Duration::from_nanos(self.limits.body.0)
+    }
+
+    /// Takes a complete body; says how many of its spans were rejected, and why.
+    async fn digest(
+        self: &Arc<Self>,
+        transport: Transport,
+        encoding: Encoding,
+        sent: Bytes,
+        mut permit: I::Permit,
+    ) -> Result<Defects, Refusal> {
+        permit.complete();
+        let limit = self.limits.message_bytes;
+        if encoding == Encoding::Identity && sent.len() <= LIGHT {
+            return self.take(transport, &sent, permit);
+        }
+        if encoding != Encoding::Identity && sent.len() <= LIGHT_COMPRESSED {
+            let light = limit.min(LIGHT);
+            match body::inflate(sent.clone(), encoding, light, &mut |bytes| permit.grow(bytes)) {
+                Ok(message) => return self.take(transport, &message, permit),
+                // A light body that turns out to be none begins again where it holds nobody up.
+                Err(Refusal::TooLarge { .. }) if light < limit => permit.shrink(sent.len()),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let _turn = self.heavy.acquire().await;
+        let receiver = Arc::clone(self);
+        let work = move || {
+            let message = body::inflate(sent, encoding, limit, &mut |bytes| permit.grow(bytes))?;
+            receiver.take(transport, &message, permit)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(taken) => taken,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is gone.
+                Err(_) => Err(Refusal::Aborted),
+            },
+        }
+    }
+
+    /// Takes a decompressed message, all of it or nothing.
+    fn take(
+        &self,
+        transport: Transport,
+        message: &[u8],
+        mut permit: I::Permit,
+    ) -> Result<Defects, Refusal> {
+        let batch = match transport {
+            Transport::Grpc | Transport::HttpProtobuf => {
+                self.protobuf(transport, message, &mut permit)?
+            }
+            Transport::HttpJson => self.json(transport, message, &mut permit)?,
         };
         for (defect, count) in batch.defects.iter() {
             self.intake.refused(transport, defect.reason(), count);
@@ -94,6 +162,8 @@ impl<I: Intake> Receiver<I> {
         self.intake.skipped_attributes(batch.skipped_attributes);
         let spans = batch.spans.len();
         if spans > 0 {
+            // The body is done with as soon as this returns.
+            permit.shrink(spans * DECODED_SPAN);
             let offered = self.intake.offer(transport, batch.spans, permit);
             offered.map_err(|overloaded| self.overloaded(transport, spans, overloaded))?;
         }
@@ -104,44 +174,58 @@ impl<I: Intake> Receiver<I> {
         &self,
         transport: Transport,
         message: &[u8],
-    ) -> Result<(Batch, I::Permit), Refusal> {
+        permit: &mut I::Permit,
+    ) -> Result<Batch, Refusal> {
         let checked = wire::count(message, &self.limits.cost).map_err(DecodeError::from)?;
-        let permit = self.reserve(transport, checked.cost.spans, message.len())?;
+        self.reserve(transport, checked.cost.spans, permit)?;
         let mut batch = Batch::with_capacity(checked.cost.spans);
         let decode = |decoder: &mut super::Decoder| decoder.protobuf(&checked, &mut batch);
         self.decoders.with(decode).map_err(DecodeError::from)?;
-        Ok((batch, permit))
+        Ok(batch)
     }
 
-    fn json(&self, transport: Transport, text: &[u8]) -> Result<(Batch, I::Permit), Refusal> {
+    fn json(
+        &self,
+        transport: Transport,
+        text: &[u8],
+        permit: &mut I::Permit,
+    ) -> Result<Batch, Refusal> {
         let expected = span_ids(text).min(self.limits.cost.spans);
-        let mut permit = self.reserve(transport, expected, text.len())?;
+        self.reserve(transport, expected, permit)?;
         let mut batch = Batch::default();
         let decode =
             |decoder: &mut super::Decoder| decoder.json(text, &self.limits.cost, &mut batch);
         self.decoders.with(decode).map_err(DecodeError::otlp_json)?;
-        if batch.spans.len() > expected {
-            // Only who writes `"spanId"` with escapes gets here.
-            drop(permit);
-            permit = self.reserve(transport, batch.spans.len(), text.len())?;
-        }
-        Ok((batch, permit))
+        // Only who writes `"spanId"` with escapes has more.
+        self.reserve(transport, batch.spans.len().saturating_sub(expected), permit)?;
+        Ok(batch)
     }
 
     fn reserve(
         &self,
         transport: Transport,
         spans: usize,
-        wire_bytes: usize,
-    ) -> Result<I::Permit, Refusal> {
-        let permit = self.intake.reserve(spans, wire_bytes);
-        permit.map_err(|overloaded| self.overloaded(transport, spans, overloaded))
+        permit: &mut I::Permit,
+    ) -> Result<(), Refusal> {
+        let grown = permit.grow(spans * DECODED_SPAN);
+        grown.map_err(|overloaded| self.overloaded(transport, spans, overloaded))
     }
 
     fn overloaded(&self, transport: Transport, spans: usize, overloaded: Overloaded) -> Refusal {
         self.intake.refused(transport, OVERLOAD, spans as u64);
-        let refusal = self.refusals.fetch_add(1, Ordering::Relaxed);
-        Refusal::Overloaded { retry_after: retry::jittered(overloaded.retry_after, refusal) }
+        overloaded.into()
+    }
+
+    /// Counts a refusal, once for each request that has one, and spreads the time of coming back.
+    fn refuse(&self, transport: Transport, refusal: Refusal) -> Refusal {
+        self.intake.failed(transport, refusal.failure());
+        match refusal {
+            Refusal::Overloaded { retry_after } => {
+                let number = self.refusals.fetch_add(1, Ordering::Relaxed);
+                Refusal::Overloaded { retry_after: jittered(retry_after, number) }
+            }
+            other => other,
+        }
     }
 }
 

@@ -74,11 +74,9 @@ async fn accept_all(
                     Ok(place) => {
                         listener.counts.accepted();
                         number += 1;
-                        let serving = Arc::clone(listener).connection(stream, number, stop.clone());
-                        connections.spawn(async move {
-                            serving.await;
-                            drop(place);
-                        });
+                        let serving =
+                            Arc::clone(listener).connection(stream, place, number, stop.clone());
+                        connections.spawn(serving);
                     }
                     Err(full) => {
                         listener.counts.refused(full.into());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::super::budget::{Origin, Unfinished};
 use super::limits::ConnectionLimits;
 
 /// Whom connections are counted by: an IPv4 address, or the /64 that an IPv6 host has to itself and
@@ -36,7 +37,13 @@ pub(super) struct Census {
 struct Present {
     total: usize,
     /// Only those with at least one connection.
-    by_peer: BTreeMap<Peer, usize>,
+    by_peer: BTreeMap<Peer, OfPeer>,
+}
+
+#[derive(Debug, Default)]
+struct OfPeer {
+    connections: usize,
+    unfinished: Arc<Unfinished>,
 }
 
 /// Which limit is reached.
@@ -51,6 +58,7 @@ pub(super) enum Full {
 pub(super) struct Place {
     census: Arc<Census>,
     peer: Peer,
+    origin: Arc<Origin>,
 }
 
 impl Census {
@@ -65,12 +73,13 @@ impl Census {
             return Err(Full::Total);
         }
         let of_peer = present.by_peer.entry(peer).or_default();
-        if *of_peer >= limits.max_per_peer {
+        if of_peer.connections >= limits.max_per_peer {
             return Err(Full::Peer);
         }
-        *of_peer += 1;
+        of_peer.connections += 1;
+        let origin = Origin { peer: Arc::clone(&of_peer.unfinished), ..Origin::default() };
         present.total += 1;
-        Ok(Place { census: Arc::clone(self), peer })
+        Ok(Place { census: Arc::clone(self), peer, origin: Arc::new(origin) })
     }
 
     /// Connections there are.
@@ -83,13 +92,20 @@ impl Census {
     }
 }
 
+impl Place {
+    /// What its requests are known by.
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut present = self.census.lock();
         present.total -= 1;
         if let Some(of_peer) = present.by_peer.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
+            of_peer.connections -= 1;
+            if of_peer.connections == 0 {
                 present.by_peer.remove(&self.peer);
             }
         }
@@ -132,6 +148,16 @@ mod tests {
         drop(place);
         assert_eq!(census.total(), 0);
         assert!(census.lock().by_peer.is_empty());
+    }
+
+    #[test]
+    fn connections_of_one_peer_share_its_account_and_have_their_own() {
+        let census = Arc::new(Census::default());
+        let admit = |address| census.admit(peer(address), &limits(9, 9)).unwrap();
+        let places = [admit("10.0.0.1"), admit("10.0.0.1"), admit("10.0.0.2")];
+        let [one, two, other] = places.each_ref().map(Place::origin);
+        assert!(Arc::ptr_eq(&one.peer, &two.peer) && !Arc::ptr_eq(one, two));
+        assert!(!Arc::ptr_eq(&one.peer, &other.peer));
     }
 
     #[test]

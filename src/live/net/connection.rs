@@ -25,7 +25,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower::Service as _;
 
-use super::census::Census;
+use super::super::budget::Origin;
+use super::census::{Census, Place};
 use super::counts::{Closed, Counts};
 use super::establish::{Seen, Version, sniff};
 use super::limits::{ConnectionLimits, duration};
@@ -76,8 +77,13 @@ impl Listener {
     }
 
     /// Serves one connection to its end. `number` tells connections apart.
-    pub(super) async fn connection<IO>(self: Arc<Listener>, mut io: IO, number: u64, mut stop: Stop)
-    where
+    pub(super) async fn connection<IO>(
+        self: Arc<Listener>,
+        mut io: IO,
+        place: Place,
+        number: u64,
+        mut stop: Stop,
+    ) where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let limits = self.limits.load_full();
@@ -91,8 +97,11 @@ impl Listener {
         };
         let closed = match established {
             Ok(Ok(Some((version, seen)))) => {
-                let service =
-                    Tracked { routes: self.routes.clone(), phases: Arc::new(Phases::new()) };
+                let service = Tracked {
+                    routes: self.routes.clone(),
+                    phases: Arc::new(Phases::new()),
+                    origin: Arc::clone(place.origin()),
+                };
                 let life = Life { limits: &limits, version, number };
                 self.speak(io, seen, service, life, stop).await
             }
@@ -101,6 +110,7 @@ impl Listener {
             Err(_) => Closed::HandshakeTimeout,
         };
         self.counts.closed(closed);
+        drop(place);
     }
 
     async fn speak<IO>(
@@ -254,6 +264,7 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
 struct Tracked {
     routes: Router,
     phases: Arc<Phases>,
+    origin: Arc<Origin>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Tracked {
@@ -261,8 +272,9 @@ impl hyper::service::Service<Request<Incoming>> for Tracked {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = self.phases.request();
+        request.extensions_mut().insert(Arc::clone(&self.origin));
         let answered = self.routes.clone().call(request);
         Box::pin(async move {
             let response = answered.await?;

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
@@ -21,8 +21,10 @@ use prost::Message as _;
 use tonic::Code;
 use tonic_types::{ErrorDetails, RetryInfo, StatusExt};
 
-use super::body::{self, BodyError, Encoding};
-use super::{Failure, Intake, Receiver, Refusal, Transport, partial_success, retry};
+use super::body::Encoding;
+use super::collect::{Bounds, collect};
+use super::refusal::Refusal;
+use super::{Intake, Receiver, Transport, partial_success, retry};
 use crate::model::Nanos;
 use crate::otlp::sink::Defects;
 
@@ -52,34 +54,30 @@ async fn export<I: Intake>(
 ) -> Response {
     let Some(language) = Language::of(request.headers()) else {
         // By which transport it is counted makes no difference to the sender.
-        receiver.intake.failed(Transport::HttpProtobuf, Failure::UnsupportedMediaType);
-        let message = format!("content type must be {PROTOBUF} or {JSON}");
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return HttpError::new(status, Code::InvalidArgument, message).response(Language::Json);
+        let refusal = Refusal::MediaType("application/x-protobuf or application/json");
+        let refusal = receiver.refuse(Transport::HttpProtobuf, refusal);
+        return HttpError::of(&refusal).response(Language::Json);
     };
     match take(&receiver, language.transport(), request).await {
         Ok(defects) => language.success(&defects),
-        Err((failure, error)) => {
-            receiver.intake.failed(language.transport(), failure);
-            error.response(language)
+        Err(refusal) => {
+            let refusal = receiver.refuse(language.transport(), refusal);
+            HttpError::of(&refusal).response(language)
         }
     }
 }
 
 async fn take<I: Intake>(
-    receiver: &Receiver<I>,
+    receiver: &Arc<Receiver<I>>,
     transport: Transport,
     request: Request<Body>,
-) -> Result<Defects, (Failure, HttpError)> {
-    let encoding = Encoding::of(request.headers()).ok_or_else(|| {
-        let message = "content encoding must be gzip, zstd or identity";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        (Failure::UnsupportedEncoding, HttpError::new(status, Code::InvalidArgument, message))
-    })?;
-    let limit = receiver.limits.message_bytes;
-    let sent = body::read(request.into_body(), limit).await.map_err(HttpError::of_body)?;
-    let message = body::inflate(sent, encoding, limit).map_err(HttpError::of_body)?;
-    receiver.take(transport, &message).map_err(HttpError::of_refusal)
+) -> Result<Defects, Refusal> {
+    let (parts, body) = request.into_parts();
+    let encoding = Encoding::of(&parts.headers, CONTENT_ENCODING).ok_or(Refusal::Encoding)?;
+    let mut permit = receiver.intake.admit(&parts.extensions)?;
+    let bounds = Bounds { bytes: receiver.limits.message_bytes, within: receiver.body_deadline() };
+    let sent = collect(body, bounds, &mut permit, |_| Ok(())).await?;
+    receiver.digest(transport, encoding, sent, permit).await
 }
 
 /// What the sender speaks.
@@ -157,36 +155,10 @@ impl HttpError {
         HttpError { status, code, message: message.into(), retry_after: None }
     }
 
-    fn of_body(error: BodyError) -> (Failure, HttpError) {
-        let message = error.to_string();
-        match error {
-            BodyError::TooLarge { .. } => (Failure::TooLarge, HttpError::too_large(message)),
-            BodyError::Inflate(_) => (Failure::BadData, HttpError::bad_data(message)),
-            BodyError::Aborted => (Failure::Aborted, HttpError::bad_data(message)),
-        }
-    }
-
-    fn of_refusal(refusal: Refusal) -> (Failure, HttpError) {
-        let message = refusal.to_string();
-        match refusal {
-            Refusal::Undecodable(error) if error.is_too_large() => {
-                (Failure::TooLarge, HttpError::too_large(message))
-            }
-            Refusal::Undecodable(_) => (Failure::BadData, HttpError::bad_data(message)),
-            Refusal::Overloaded { retry_after } => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let error = HttpError::new(status, Code::Unavailable, message);
-                (Failure::Overloaded, HttpError { retry_after: Some(retry_after), ..error })
-            }
-        }
-    }
-
-    fn too_large(message: String) -> HttpError {
-        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
-    }
-
-    fn bad_data(message: String) -> HttpError {
-        HttpError::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
+    fn of(refusal: &Refusal) -> HttpError {
+        let retry_after = refusal.retry_after();
+        let error = HttpError::new(refusal.http_status(), refusal.code(), refusal.to_string());
+        HttpError { retry_after, ..error }
     }
 
     fn response(&self, language: Language) -> Response {

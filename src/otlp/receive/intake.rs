@@ -6,18 +6,19 @@ use crate::model::{Interner, Nanos, SpanRecord};
 
 /// The runtime as the receivers see it. All calls are short and block nobody.
 ///
-/// A request goes through `reserve`, decoding, and `offer`. The permit that `reserve` gives stands for the
-/// memory of the request; it travels with the spans and is dropped when they have been taken in, so what is
-/// on its way is bounded by bytes, not by requests.
+/// A request goes through `admit`, reading, decoding, and `offer`. The permit that `admit` gives stands for
+/// the memory of the request and grows with it, always before the memory is used; it travels with the spans
+/// and is dropped when they have been taken in. So what is on its way is bounded by bytes, not by requests.
 pub trait Intake: Send + Sync + 'static {
-    /// Gives back what was reserved when it is dropped.
-    type Permit: Send + 'static;
+    /// Gives back what was taken when it is dropped.
+    type Permit: Permit;
 
     /// The names that all decoders share.
     fn names(&self) -> &Arc<Interner>;
 
-    /// Room for a request of that many spans and decompressed bytes, before anything is built from it.
-    fn reserve(&self, spans: usize, wire_bytes: usize) -> Result<Self::Permit, Overloaded>;
+    /// A request is about to be read. `extensions` are those of the request, where the runtime finds what it
+    /// has put there of the connection.
+    fn admit(&self, extensions: &http::Extensions) -> Result<Self::Permit, Overloaded>;
 
     /// Takes all spans or none. The intake counts the taken ones as accepted by `transport` itself, so that
     /// its books agree at every moment; the refused ones are counted by the receiver.
@@ -37,6 +38,21 @@ pub trait Intake: Send + Sync + 'static {
 
     /// Attributes were not looked at because their span or resource had too many.
     fn skipped_attributes(&self, count: u64);
+}
+
+/// The right to so much memory.
+pub trait Permit: Send + 'static {
+    /// So many bytes more, of a body that is not complete yet.
+    fn receive(&mut self, bytes: usize) -> Result<(), Overloaded>;
+
+    /// The body is complete.
+    fn complete(&mut self);
+
+    /// So many bytes more, for what is made of the body.
+    fn grow(&mut self, bytes: usize) -> Result<(), Overloaded>;
+
+    /// Gives back all but `bytes`.
+    fn shrink(&mut self, bytes: usize);
 }
 
 /// The reason under which spans of an overloaded moment are counted.
@@ -87,19 +103,22 @@ pub enum Failure {
     UnsupportedMediaType,
     /// No room at the moment.
     Overloaded,
-    /// The sender went away or let its deadline pass.
+    /// The sender went away.
     Aborted,
+    /// The body was not complete in time.
+    TimedOut,
 }
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Failure; 6] = [
+    pub const ALL: [Failure; 7] = [
         Failure::BadData,
         Failure::TooLarge,
         Failure::UnsupportedEncoding,
         Failure::UnsupportedMediaType,
         Failure::Overloaded,
         Failure::Aborted,
+        Failure::TimedOut,
     ];
 
     /// The label's value.
@@ -111,6 +130,7 @@ impl Failure {
             Failure::UnsupportedMediaType => "unsupported_media_type",
             Failure::Overloaded => "overloaded",
             Failure::Aborted => "aborted",
+            Failure::TimedOut => "timed_out",
         }
     }
 }

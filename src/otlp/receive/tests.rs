@@ -31,25 +31,65 @@ type Books = BTreeMap<String, u64>;
 struct State {
     spans: Vec<SpanRecord>,
     books: Books,
-    reserved: Vec<(usize, usize)>,
+    /// Permits there are, and the bytes they hold.
     permits: usize,
+    held: usize,
+    /// The most that was held at once.
+    peak: usize,
 }
 
 /// A runtime that remembers, and refuses when told to.
 struct Memory {
     names: Arc<Interner>,
-    refuse_reserve: bool,
+    /// Bytes there are.
+    room: usize,
     refuse_offer: bool,
     state: Arc<Mutex<State>>,
 }
 
-struct Permit(Arc<Mutex<State>>);
+struct Paper {
+    state: Arc<Mutex<State>>,
+    room: usize,
+    bytes: usize,
+    complete: bool,
+}
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.lock().unwrap().permits -= 1;
+impl super::Permit for Paper {
+    fn receive(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        assert!(!self.complete);
+        self.grow(bytes)
+    }
+
+    fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        let mut state = self.state.lock().unwrap();
+        if state.held + bytes > self.room {
+            return Err(NO_ROOM);
+        }
+        state.held += bytes;
+        state.peak = state.peak.max(state.held);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.state.lock().unwrap().held -= given_back;
+        self.bytes -= given_back;
     }
 }
+
+impl Drop for Paper {
+    fn drop(&mut self) {
+        self.shrink(0);
+        self.state.lock().unwrap().permits -= 1;
+    }
+}
+
+const NO_ROOM: Overloaded = Overloaded { retry_after: Nanos::from_millis(1_500) };
 
 impl Memory {
     fn count(&self, what: String, count: u64) {
@@ -58,29 +98,28 @@ impl Memory {
 }
 
 impl Intake for Memory {
-    type Permit = Permit;
+    type Permit = Paper;
 
     fn names(&self) -> &Arc<Interner> {
         &self.names
     }
 
-    fn reserve(&self, spans: usize, wire_bytes: usize) -> Result<Permit, Overloaded> {
-        if self.refuse_reserve {
-            return Err(Overloaded { retry_after: Nanos::from_millis(1_500) });
+    fn admit(&self, _: &::http::Extensions) -> Result<Paper, Overloaded> {
+        if self.room == 0 {
+            return Err(NO_ROOM);
         }
-        let mut state = self.state.lock().unwrap();
-        state.reserved.push((spans, wire_bytes));
-        state.permits += 1;
-        Ok(Permit(Arc::clone(&self.state)))
+        self.state.lock().unwrap().permits += 1;
+        let state = Arc::clone(&self.state);
+        Ok(Paper { state, room: self.room, bytes: 0, complete: false })
     }
 
     fn offer(
         &self,
         transport: Transport,
         spans: Vec<SpanRecord>,
-        permit: Permit,
+        permit: Paper,
     ) -> Result<(), Overloaded> {
-        assert_eq!(self.state.lock().unwrap().permits, 1, "the permit comes with the spans");
+        assert!(permit.complete && permit.bytes >= spans.len() * size_of::<SpanRecord>());
         drop(permit);
         if self.refuse_offer {
             return Err(Overloaded { retry_after: Nanos::from_secs(2) });
@@ -114,23 +153,25 @@ const LIMIT: usize = 64 * 1024;
 
 impl World {
     fn new() -> World {
-        World::refusing(false, false)
+        World::with(1 << 30, false)
     }
 
-    fn refusing(refuse_reserve: bool, refuse_offer: bool) -> World {
+    /// With so many bytes of room, and an engine that takes or does not take spans.
+    fn with(room: usize, refuse_offer: bool) -> World {
         let (names, rules) = testing::names_and_rules();
         let state = Arc::default();
-        let intake = Arc::new(Memory { names, refuse_reserve, refuse_offer, state });
+        let intake = Arc::new(Memory { names, room, refuse_offer, state });
         let limits = ReceiveLimits {
             message_bytes: LIMIT,
             cost: CostLimits { spans: 1_000, ..CostLimits::default() },
+            body: Nanos::from_secs(10),
         };
         World { receiver: Receiver::new(Arc::clone(&intake), rules, limits), intake }
     }
 
     fn books(&self) -> Books {
         let state = self.intake.state.lock().unwrap();
-        assert_eq!(state.permits, 0, "every permit has come back");
+        assert_eq!((state.permits, state.held), (0, 0), "every permit has come back");
         state.books.clone()
     }
 
@@ -143,7 +184,8 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        let server = Server::builder().add_service(self.receiver.grpc());
+        let routes = tonic::service::Routes::from(self.receiver.grpc());
+        let server = Server::builder().add_routes(routes);
         tokio::spawn(server.serve_with_incoming(incoming));
         addr
     }
