@@ -102,10 +102,24 @@ pub struct Slowest {
 /// One node in one slice.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct NodeSum {
+    /// Its calls.
+    pub calls: Calls,
+    /// What names the slow ones.
+    pub detail: Detail,
+}
+
+/// The calls of a node.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Calls {
     /// Requests it occurred in.
     pub requests: u64,
     /// Self-time of its calls.
     pub histogram: Sparse,
+}
+
+/// What names the slow calls of a node.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Detail {
     /// Its slowest call.
     pub slowest: Option<Slowest>,
     /// By attributes, ascending, at most [`MAX_ATTR_SETS`]; the rest is counted under the empty set.
@@ -157,15 +171,15 @@ impl NodeSum {
         trace: TraceId,
         attrs: AttrSetId,
     ) {
-        self.histogram.add(bucket, 1);
-        self.slowest = self.slowest.max(Some(Slowest { self_time, trace }));
-        self.add_attrs(AttrSum { attrs, calls: 1, self_time: self_time.0 });
+        self.calls.histogram.add(bucket, 1);
+        self.detail.slowest = self.detail.slowest.max(Some(Slowest { self_time, trace }));
+        self.detail.add_attrs(AttrSum { attrs, calls: 1, self_time: self_time.0 });
     }
+}
 
-    /// Adds the same node's figures of another shard.
-    pub(super) fn merge(&mut self, other: &NodeSum) {
-        self.requests += other.requests;
-        self.histogram.merge(&other.histogram);
+impl Detail {
+    /// Adds the same node's figures of another shard or slice.
+    pub(super) fn merge(&mut self, other: &Detail) {
         self.slowest = self.slowest.max(other.slowest);
         for &sum in &other.by_attrs {
             self.add_attrs(sum);

@@ -263,7 +263,7 @@ impl Analyzer {
         let first_of_request = self.last_request[at] != self.request;
         self.last_request[at] = self.request;
         let sum = table.nodes.entry(node).or_default();
-        sum.requests += u64::from(first_of_request);
+        sum.calls.requests += u64::from(first_of_request);
         sum.observe(bucket_of(self_time), self_time, trace, attrs);
         if critical > Nanos::ZERO {
             match self.groups.iter_mut().find(|(known, _)| *known == group) {

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::Id;
-use super::decompose::{Cohort, Decomposition, NodePart, decompose, rounded};
+use super::decompose::{Decomposition, NodePart, decompose, rounded};
 use super::detect::{Hot, Scene, Shift};
 use super::gaps::{Verdict, Witnesses};
 use super::histogram::Dense;
 use super::roles::{Gap, Party, Role};
+use super::rolling::Cohort;
 use super::verdict::{Pattern, Reason, SuspectKind};
 use crate::model::Sym;
 
@@ -90,7 +91,7 @@ pub(super) fn attribute(
     believed: &BTreeSet<Id>,
 ) -> Attribution {
     let chosen = |entry| affected.contains(&entry);
-    let parts = decompose(scene.history, scene.prices, cohort, chosen, scene.params);
+    let [parts] = decompose(scene.history, &[cohort], chosen, scene.params);
     let mut claims = Vec::new();
     let evidence = read_all(scene, cohort, &parts, hot, believed);
     let witnesses = testimonies(&evidence);
@@ -155,7 +156,7 @@ fn read_all(
     hot: &Hot,
     believed: &BTreeSet<Id>,
 ) -> Vec<(Id, Role, Evidence)> {
-    let nodes = parts.nodes.iter().map(|(&id, part)| (id, scene.roles.of(id), part));
+    let nodes = parts.nodes.iter().map(|&(id, ref part)| (id, scene.roles.of(id), part));
     nodes
         .filter(|(_, role, _)| !matches!(role, Role::Edge | Role::Unknown))
         .map(|(id, role, part)| (id, role, Evidence::read(scene, cohort, id, part, hot, believed)))
@@ -185,7 +186,7 @@ impl Evidence {
         let mut recent = Dense::default();
         let node = scene.history.node(id);
         if cohort.only {
-            node.at(cohort.from).into_iter().for_each(|sum| recent.add(&sum.histogram));
+            node.slice(cohort.from, &mut recent);
         } else {
             node.window(cohort.from, &mut recent);
         }
@@ -233,8 +234,8 @@ fn call_count_claims(
         return Vec::new();
     }
     let mut extra: BTreeMap<Id, Extra> = BTreeMap::new();
-    for entry in affected.iter().filter_map(|id| scene.history.entries().get(id)) {
-        for &path in &entry.paths {
+    for &entry in affected {
+        for &path in &scene.history.entry(entry).paths {
             add_extra_calls(scene, cohort, path, hot, &mut extra);
         }
     }
@@ -271,14 +272,14 @@ fn add_extra_calls(
     extra: &mut BTreeMap<Id, Extra>,
 ) {
     let history = scene.history;
-    let Some(price) = scene.prices.of_path(history, path, scene.params.shrink) else { return };
+    let Some(price) = history.price_of_path(path, scene.params.shrink) else { return };
     let mut chain = vec![path];
     while let Some(above) = chain.last().and_then(|&last| history.path(last).above) {
         chain.push(above);
     }
     chain.reverse();
     let node = |level: usize| history.path(chain[level]).node;
-    let recent = |level: usize| cohort.sum(&history.path(chain[level]).sums).calls as f64;
+    let recent = |level: usize| history.path(chain[level]).sums.sum(cohort).calls as f64;
     let before = |level: usize| history.path(chain[level]).sums.baseline().calls as f64;
     for level in 1..chain.len() {
         if !hot.fan_outs.contains(&(node(level - 1), node(level))) || recent(level - 1) == 0.0 {
@@ -300,9 +301,9 @@ fn add_extra_calls(
         let entry = extra.entry(node(level - 1)).or_default();
         let nanos = rounded(recent(level - 1) * (now - then) * below * price);
         entry.nanos = entry.nanos.saturating_add(nanos);
-        entry.cost = entry.cost.saturating_add(cohort.sum(&history.path(path).sums).critical);
-        entry.parent_calls =
-            entry.parent_calls.max(cohort.sum(&history.path(chain[level - 1]).sums).calls);
+        entry.cost = entry.cost.saturating_add(history.path(path).sums.sum(cohort).critical);
+        let parent_calls = history.path(chain[level - 1]).sums.sum(cohort).calls;
+        entry.parent_calls = entry.parent_calls.max(parent_calls);
     }
 }
 
@@ -317,19 +318,19 @@ fn new_operation_claims(
     let mut by_party: BTreeMap<Party, Vec<(Id, u64, u64)>> = BTreeMap::new();
     let mut given_back: BTreeMap<Party, i64> = BTreeMap::new();
     for &(entry_id, order) in &hot.new_operations {
-        let Some(entry) = scene.history.entries().get(&entry_id) else { continue };
-        let group =
-            entry.groups.get(&order).and_then(|(group, _)| scene.roles.party_of_group(*group));
+        let entry = scene.history.entry(entry_id);
+        let group = scene.history.group(entry_id, order);
+        let group = group.and_then(|group| scene.roles.party_of_group(group.key));
         let (Some(party), true) = (group, affected.contains(&entry_id)) else { continue };
-        let requests = cohort.sum(&entry.sums).requests as f64;
+        let requests = entry.sums.sum(cohort).requests as f64;
         let learned = entry.sums.baseline().requests.max(1) as f64;
         for &id in &entry.paths {
             let path = scene.history.path(id);
             if scene.party_of(path.node) != Some(party) {
                 continue;
             }
-            let (recent, before) = (cohort.sum(&path.sums), path.sums.baseline());
-            if scene.prices.of_node(path.node).is_none() && recent.calls > 0 {
+            let (recent, before) = (path.sums.sum(cohort), path.sums.baseline());
+            if scene.history.price_of_node(path.node).is_none() && recent.calls > 0 {
                 by_party.entry(party).or_default().push((path.node, recent.calls, recent.critical));
             } else if recent.calls == 0 && before.calls > 0 {
                 let usual = rounded(requests * before.critical as f64 / learned);

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use super::aggregate::{Delta, FanOut, Id, SliceTable};
 use super::analyze::{Analyzer, node_key};
 use super::attribute::{attribute, witnesses};
-use super::decompose::{Cohort, Decomposition, EntryPart, Prices, decompose};
+use super::decompose::{Decomposition, decompose};
 use super::detect::{Hot, Scene};
 use super::gaps::Verdict;
+use super::graph::{Group, Pair};
+use super::histogram::Distribution;
 use super::history::History;
 use super::params::{DetectionParams, EngineParams};
 use super::report;
 use super::roles::{Direction, Gap, Role, Roles};
-use super::rolling::Tick;
+use super::rolling::{Cohort, Tick};
 use super::tree::{Index, Tree};
 use super::verdict::Suspect;
 use crate::model::{Interner, Nanos, Span, SpanKind, Sym, TraceId};
@@ -97,7 +99,6 @@ pub struct Cohorts<'a> {
     names: &'a Interner,
     history: History,
     roles: Roles,
-    prices: Prices,
     params: DetectionParams,
     /// Few traces: nothing can be tested, every rise beyond drift is believed.
     small: bool,
@@ -117,17 +118,18 @@ impl<'a> Cohorts<'a> {
         let params = set_params(small);
         let EngineParams { max_nodes, max_paths, .. } = EngineParams::default();
         let mut analyzer = Analyzer::new(max_nodes, max_paths);
-        let mut history = History::default();
+        let (mut history, mut roles) = (History::default(), Roles::default());
         for (tick, traces) in [(1, baseline), (2, &[][..]), (NOW, spiked)] {
             let table = file(&mut analyzer, traces, names);
             let (nodes, paths) = analyzer.take_definitions();
-            history.merge(0, Delta { nodes, paths, slices: vec![(tick, table.finish())] });
+            let delta = Delta { nodes, paths, slices: vec![(tick, table.finish())] };
+            let new_nodes = history.define(0, &delta);
+            roles.meet(new_nodes, &history, names);
+            history.merge(0, delta.slices);
             history.begin(tick, tick, &params);
+            roles.update(&history, names);
         }
-        let (mut roles, mut prices) = (Roles::default(), Prices::default());
-        roles.update(&history, names);
-        prices.update(&history);
-        Cohorts { names, history, roles, prices, params, small }
+        Cohorts { names, history, roles, params, small }
     }
 
     /// What the sets say.
@@ -136,11 +138,11 @@ impl<'a> Cohorts<'a> {
         let on_both_sides = self.entries_on_both_sides();
         let chosen = |entry| on_both_sides.contains(&entry);
         let cohort = Cohort::since(NOW);
-        let parts = decompose(&self.history, &self.prices, cohort, chosen, &self.params);
+        let [parts] = decompose(&self.history, &[cohort], chosen, &self.params);
         let hot = if self.small { self.beyond_drift(&parts) } else { scene.hot(1, &parts) };
         let attribution = attribute(&scene, cohort, &on_both_sides, &hot, &BTreeSet::new());
         SetVerdict {
-            entries: self.entries(&attribution.parts.entries),
+            entries: self.entries(&attribution.parts),
             hot: !hot.is_empty(),
             suspects: report::suspects(&scene, self.names, &attribution, NOW),
             excess: attribution.parts.total,
@@ -165,7 +167,7 @@ impl<'a> Cohorts<'a> {
     pub fn gap_shares(&self) -> impl Fn(Sym, Sym, bool) -> GapShare + use<'_, 'a> {
         let scene = self.scene();
         let cohort = Cohort::since(NOW);
-        let parts = decompose(&self.history, &self.prices, cohort, |_| true, &self.params);
+        let [parts] = decompose(&self.history, &[cohort], |_| true, &self.params);
         let hot = Hot::default();
         let witnesses = witnesses(&scene, cohort, &parts, &hot, &BTreeSet::new());
         move |caller, callee, is_request| {
@@ -180,15 +182,15 @@ impl<'a> Cohorts<'a> {
     /// What is hot where the samples are too small for a test: whatever rose beyond drift.
     fn beyond_drift(&self, parts: &Decomposition) -> Hot {
         let mut hot = Hot::default();
-        for (&id, part) in &parts.nodes {
-            let price = self.prices.of_node(id).unwrap_or(0.0);
+        for &(id, ref part) in &parts.nodes {
+            let price = self.history.price_of_node(id).unwrap_or(0.0);
             let rise = part.per_call as f64 / part.calls.max(1) as f64;
             if is_beyond_drift(rise, price) {
                 hot.nodes.insert(id);
             }
             let node = self.history.node(id);
             let (learned, recent) = (node.baseline().count(), node.calls_since(NOW));
-            for (&child, counts) in &node.fan_outs {
+            for &Pair { child, sums: ref counts, .. } in self.history.fan_outs(id) {
                 let mean = |counts: &FanOut, calls: u64| {
                     let children: f64 =
                         counts.iter().map(|(count, n)| f64::from(count) * f64::from(n)).sum();
@@ -206,11 +208,11 @@ impl<'a> Cohorts<'a> {
     }
 
     fn new_operations(&self, parts: &Decomposition, hot: &mut Hot) {
-        for (&id, part) in &parts.entries {
-            for (&order, (_, sums)) in &self.history.entries()[&id].groups {
+        for &(id, ref part) in &parts.entries {
+            for (order, Group { sums, .. }) in self.history.groups(id) {
                 let mean = |critical: u64, requests: u64| critical as f64 / requests.max(1) as f64;
                 let now = mean(sums.since(NOW).critical, part.requests);
-                let learned = self.history.entries()[&id].sums.baseline().requests;
+                let learned = self.history.entry(id).sums.baseline().requests;
                 let before = mean(sums.baseline().critical, learned);
                 if is_beyond_drift(now - before, before) {
                     hot.new_operations.insert((id, order));
@@ -220,22 +222,21 @@ impl<'a> Cohorts<'a> {
     }
 
     fn scene(&self) -> Scene<'_> {
-        let Cohorts { history, roles, prices, params, .. } = self;
-        Scene { history, roles, prices, params, now: NOW }
+        let Cohorts { history, roles, params, .. } = self;
+        Scene { history, roles, params, now: NOW }
     }
 
     fn entries_on_both_sides(&self) -> BTreeSet<Id> {
-        let both = self.history.entries().iter().filter(|(_, entry)| {
+        let both = (0..).zip(self.history.entries()).filter(|(_, entry)| {
             entry.sums.baseline().requests > 0 && entry.sums.since(NOW).requests > 0
         });
-        both.map(|(&id, _)| id).collect()
+        both.map(|(id, _)| id).collect()
     }
 
-    fn entries(&self, parts: &BTreeMap<Id, EntryPart>) -> Vec<EntryPair> {
+    fn entries(&self, parts: &Decomposition) -> Vec<EntryPair> {
         let mean = |duration: u64, requests: u64| duration as f64 / requests.max(1) as f64;
-        let pairs = self.history.entries().iter().filter_map(|(id, entry)| {
-            let node = self.history.path(*id).node;
-            let key = self.roles.key(self.history.node(node).key)?;
+        let pairs = (0..).zip(self.history.entries()).filter_map(|(id, entry)| {
+            let key = self.roles.key(self.history.node(entry.node).key)?;
             let (before, after) = (entry.sums.baseline(), entry.sums.since(NOW));
             Some(EntryPair {
                 service: self.names.text(key.service),
@@ -245,7 +246,7 @@ impl<'a> Cohorts<'a> {
                 spiked_requests: after.requests,
                 baseline_mean: mean(before.duration, before.requests),
                 spiked_mean: mean(after.duration, after.requests),
-                excess: parts.get(id).map_or(0, |part| part.excess),
+                excess: parts.entry(id).map_or(0, |part| part.excess),
             })
         });
         let mut pairs: Vec<EntryPair> = pairs.collect();

@@ -2,61 +2,13 @@
 //!
 //! An entry's duration is the sum of the critical time on its paths. What a path's calls should have
 //! cost is their number times the price learned for one; the rest is the path's rise. Rises are
-//! rounded to the nanosecond where they arise, so they add up in any order. Prices borrow a few calls
-//! from the node's price over all entries, so that a path never seen before has one.
+//! rounded to the nanosecond where they arise, so they add up in any order.
 
-use std::collections::BTreeMap;
-
-use super::aggregate::Id;
-use super::history::History;
+use super::aggregate::{EntrySum, Id, PathSum};
+use super::graph::Entry;
+use super::history::{ActivePath, History};
 use super::params::DetectionParams;
-use super::rolling::Tick;
-
-/// What is normal for every node's critical time per call, over all entries. Computed once a tick.
-#[derive(Default)]
-pub(super) struct Prices {
-    by_node: Vec<Option<f64>>,
-    calls: Vec<u64>,
-}
-
-impl Prices {
-    /// Reads the prices off the baselines.
-    pub(super) fn update(&mut self, history: &History) {
-        self.by_node.clear();
-        self.calls.clear();
-        for node in history.nodes() {
-            let (mut critical, mut calls) = (0u128, 0u64);
-            for &path in &node.paths {
-                let sum = history.path(path).sums.baseline();
-                critical += u128::from(sum.critical);
-                calls += sum.calls;
-            }
-            self.by_node.push((calls > 0).then(|| critical as f64 / calls as f64));
-            self.calls.push(calls);
-        }
-    }
-
-    /// Mean critical nanoseconds of a call of this node; `None` if it was never seen before.
-    pub(super) fn of_node(&self, node: Id) -> Option<f64> {
-        self.by_node.get(node as usize).copied().flatten()
-    }
-
-    /// Calls of this node in the baselines of the entries it occurs under.
-    pub(super) fn calls(&self, node: Id) -> u64 {
-        self.calls.get(node as usize).copied().unwrap_or(0)
-    }
-
-    /// What a call on this path should cost, nanoseconds; `None` if its node has no price.
-    pub(super) fn of_path(&self, history: &History, path: Id, shrink: f64) -> Option<f64> {
-        let node = self.of_node(history.path(path).node)?;
-        let sum = history.path(path).sums.baseline();
-        let weight = sum.calls as f64 + shrink;
-        if weight == 0.0 {
-            return Some(node);
-        }
-        Some((sum.critical as f64 + shrink * node) / weight)
-    }
-}
+use super::rolling::Cohort;
 
 /// One entry in a cohort.
 #[derive(Clone, Copy, Default, Debug)]
@@ -87,124 +39,152 @@ pub(super) struct NodePart {
 }
 
 /// A cohort taken apart.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Decomposition {
-    /// By entry.
-    pub entries: BTreeMap<Id, EntryPart>,
-    /// By node.
-    pub nodes: BTreeMap<Id, NodePart>,
+    /// By entry, ascending.
+    pub entries: Vec<(Id, EntryPart)>,
+    /// By node, ascending.
+    pub nodes: Vec<(Id, NodePart)>,
     /// Sum of the entries' excess, nanoseconds.
     pub total: i64,
 }
 
-/// Which slices.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cohort {
-    /// First.
-    pub from: Tick,
-    /// Only this one, or all that follow.
-    pub only: bool,
-}
-
-impl Cohort {
-    /// All slices from `from` on.
-    pub(super) fn since(from: Tick) -> Cohort {
-        Cohort { from, only: false }
-    }
-
-    /// One slice.
-    pub(super) fn at(tick: Tick) -> Cohort {
-        Cohort { from: tick, only: true }
-    }
-
-    /// The sum of a figure over the cohort.
-    pub(super) fn sum<T: super::rolling::Sum + Clone>(
-        self,
-        rolling: &super::rolling::Rolling<T>,
-    ) -> T {
-        if self.only {
-            rolling.at(self.from).cloned().unwrap_or_default()
-        } else {
-            rolling.since(self.from)
-        }
+impl Decomposition {
+    /// The part of one entry.
+    pub(super) fn entry(&self, id: Id) -> Option<&EntryPart> {
+        let at = self.entries.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        Some(&self.entries[at].1)
     }
 }
 
-/// Takes the cohort apart, for the entries that `chosen` picks.
-pub(super) fn decompose(
+/// Takes several cohorts apart at once, for the entries that `chosen` picks. Costs what is recent.
+pub(super) fn decompose<const N: usize>(
     history: &History,
-    prices: &Prices,
-    cohort: Cohort,
+    cohorts: &[Cohort; N],
     chosen: impl Fn(Id) -> bool,
     params: &DetectionParams,
-) -> Decomposition {
-    let mut result = Decomposition::default();
-    for (&id, entry) in history.entries() {
-        if !chosen(id) {
-            continue;
+) -> [Decomposition; N] {
+    let mut parts: [Decomposition; N] = std::array::from_fn(|_| Decomposition::default());
+    let mut requests: Requests<N> = Requests::new(history);
+    for &id in history.active_entries() {
+        if chosen(id) {
+            requests.add(id, history.entry(id).sums.sums(cohorts));
         }
-        let recent = cohort.sum(&entry.sums);
-        if recent.requests == 0 {
-            continue;
-        }
-        let expected_by_path =
-            file_paths(history, prices, cohort, id, recent.duration, &mut result, params);
-        let baseline = entry.sums.baseline();
-        let baseline_mean = match baseline.requests {
-            0 => 0.0,
-            requests => baseline.duration as f64 / requests as f64,
-        };
-        let expected = match baseline.requests {
-            0 => expected_by_path,
-            _ => rounded(recent.requests as f64 * baseline_mean),
-        };
-        let excess = signed(recent.duration) - expected;
-        let (requests, duration) = (recent.requests, recent.duration);
-        result.entries.insert(id, EntryPart { requests, duration, excess, baseline_mean });
-        result.total = result.total.saturating_add(excess);
     }
-    result
+    let paths = history.active_paths();
+    for of_node in paths.chunk_by(|one, two| one.0 == two.0) {
+        for (parts, part) in
+            parts.iter_mut().zip(node_parts(history, cohorts, of_node, &mut requests, params))
+        {
+            parts.nodes.extend(part.map(|part| (of_node[0].0, part)));
+        }
+    }
+    for (&id, recent) in requests.ids.iter().zip(&requests.recent) {
+        for (parts, recent) in parts.iter_mut().zip(recent) {
+            if let Some(part) = recent.part(history.entry(id)) {
+                parts.entries.push((id, part));
+                parts.total = parts.total.saturating_add(part.excess);
+            }
+        }
+    }
+    parts
 }
 
-/// Files the rises of one entry's paths under their nodes; returns what its calls should have cost.
-fn file_paths(
-    history: &History,
-    prices: &Prices,
-    cohort: Cohort,
-    entry: Id,
-    duration: u64,
-    result: &mut Decomposition,
-    params: &DetectionParams,
-) -> i64 {
-    let mut expected_total = 0;
-    let mut met: Vec<Id> = Vec::new();
-    for &id in &history.entries()[&entry].paths {
-        let path = history.path(id);
-        let recent = cohort.sum(&path.sums);
-        if recent.calls == 0 {
-            continue;
-        }
-        let part = result.nodes.entry(path.node).or_default();
-        part.calls += recent.calls;
-        part.critical = part.critical.saturating_add(recent.critical);
-        match prices.of_path(history, id, params.shrink) {
-            Some(price) => {
-                let expected = rounded(recent.calls as f64 * price);
-                let rise = signed(recent.critical) - expected;
-                expected_total = expected.saturating_add(expected_total);
-                part.per_call = part.per_call.saturating_add(rise);
+/// The chosen entries in each of `N` cohorts.
+struct Requests<const N: usize> {
+    ids: Vec<Id>,
+    recent: Vec<[Recent; N]>,
+    /// Where an entry stands in the lists, by its number.
+    places: Vec<u32>,
+}
+
+/// An entry in one cohort.
+#[derive(Clone, Copy)]
+struct Recent {
+    sum: EntrySum,
+    /// What its calls should have cost, nanoseconds.
+    expected: i64,
+    /// The last node that was found under it.
+    node: Option<Id>,
+}
+
+impl<const N: usize> Requests<N> {
+    const NOT_CHOSEN: u32 = u32::MAX;
+
+    fn new(history: &History) -> Requests<N> {
+        let places = vec![Self::NOT_CHOSEN; history.entries().len()];
+        Requests { ids: Vec::new(), recent: Vec::new(), places }
+    }
+
+    fn add(&mut self, id: Id, sums: [EntrySum; N]) {
+        self.places[id as usize] = u32::try_from(self.ids.len()).unwrap_or(Self::NOT_CHOSEN);
+        self.ids.push(id);
+        self.recent.push(sums.map(|sum| Recent { sum, expected: 0, node: None }));
+    }
+
+    fn of(&mut self, entry: Id) -> Option<&mut [Recent; N]> {
+        self.recent.get_mut(self.places[entry as usize] as usize)
+    }
+}
+
+impl Recent {
+    fn part(&self, entry: &Entry) -> Option<EntryPart> {
+        let EntrySum { requests, duration } = self.sum;
+        let baseline = entry.sums.baseline();
+        let (baseline_mean, expected) = match baseline.requests {
+            0 => (0.0, self.expected),
+            learned => {
+                let mean = baseline.duration as f64 / learned as f64;
+                (mean, rounded(requests as f64 * mean))
             }
-            None => part.new = part.new.saturating_add(signed(recent.critical)),
+        };
+        let excess = signed(duration) - expected;
+        (requests > 0).then_some(EntryPart { requests, duration, excess, baseline_mean })
+    }
+}
+
+/// Adds up what the paths of one node say, in each cohort in which it occurs.
+fn node_parts<const N: usize>(
+    history: &History,
+    cohorts: &[Cohort; N],
+    paths: &[ActivePath],
+    requests: &mut Requests<N>,
+    params: &DetectionParams,
+) -> [Option<NodePart>; N] {
+    let mut parts = [None; N];
+    for &(node, entry, id) in paths {
+        let Some(of_entry) = requests.of(entry) else { continue };
+        let price = history.price_of_path(id, params.shrink);
+        let sums = history.path(id).sums.sums(cohorts);
+        for ((part, recent), sum) in parts.iter_mut().zip(of_entry).zip(&sums) {
+            if sum.calls > 0 {
+                let part = part.get_or_insert_with(NodePart::default);
+                part.add(sum, price, recent);
+                if recent.node.replace(node) != Some(node) {
+                    let duration = part.entry_duration.saturating_add(recent.sum.duration);
+                    part.entry_duration = duration;
+                }
+            }
         }
-        met.push(path.node);
     }
-    met.sort_unstable();
-    met.dedup();
-    for node in met {
-        let part = result.nodes.entry(node).or_default();
-        part.entry_duration = part.entry_duration.saturating_add(duration);
+    parts
+}
+
+impl NodePart {
+    /// Adds the calls on one path; what they should have cost is noted for their entry.
+    fn add(&mut self, sum: &PathSum, price: Option<f64>, entry: &mut Recent) {
+        self.calls += sum.calls;
+        self.critical = self.critical.saturating_add(sum.critical);
+        match price {
+            Some(price) => {
+                let expected = rounded(sum.calls as f64 * price);
+                let rise = signed(sum.critical) - expected;
+                entry.expected = entry.expected.saturating_add(expected);
+                self.per_call = self.per_call.saturating_add(rise);
+            }
+            None => self.new = self.new.saturating_add(signed(sum.critical)),
+        }
     }
-    expected_total
 }
 
 /// Nanoseconds as a signed number; 2^63 ns are 292 years.

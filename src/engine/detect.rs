@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 
 use super::aggregate::{GroupKey, GroupSum, Id, NodeKey};
-use super::decompose::{Cohort, Decomposition, NodePart, Prices};
-use super::histogram::{Dense, Sparse};
-use super::history::{History, Node};
+use super::decompose::{Decomposition, NodePart};
+use super::graph::{Group, Pair};
+use super::histogram::{Dense, Distribution, Sparse};
+use super::history::History;
+use super::node::Node;
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
-use super::rolling::Tick;
+use super::rolling::{Cohort, Tick};
 use super::statistics::{Moments, Share, mean_rose, share_rose};
 
 /// Everything that is hot.
@@ -26,7 +28,7 @@ pub(super) struct Hot {
 }
 
 /// A group in a fixed order.
-pub(super) type GroupKeyOrd = super::history::GroupOrder;
+pub(super) type GroupKeyOrd = super::graph::GroupOrder;
 
 impl Hot {
     /// Nothing is.
@@ -49,8 +51,6 @@ pub(super) struct Scene<'a> {
     pub history: &'a History,
     /// Whose time is whose.
     pub roles: &'a Roles,
-    /// What a call costs.
-    pub prices: &'a Prices,
     /// The numbers.
     pub params: &'a DetectionParams,
     /// The slice that just ended.
@@ -71,7 +71,7 @@ pub(super) struct Shift {
 
 impl Shift {
     /// Between what is normal and what is recent.
-    pub(super) fn between(baseline: &Dense, recent: &Dense) -> Shift {
+    pub(super) fn between(baseline: &impl Distribution, recent: &Dense) -> Shift {
         if baseline.count() == 0 || recent.count() == 0 {
             return Shift::default();
         }
@@ -93,7 +93,7 @@ impl Scene<'_> {
         let from = (self.now + 1).saturating_sub(window);
         let mut hot = Hot::default();
         let mut recent = Dense::default();
-        for (&id, part) in &parts.nodes {
+        for &(id, ref part) in &parts.nodes {
             let node = self.history.node(id);
             // A node that cost nothing more is never material; most are sorted out here, cheaply.
             let is_candidate = part.per_call > 0 && self.can_be_hot(id);
@@ -123,7 +123,7 @@ impl Scene<'_> {
         recent: &Dense,
         requests: u64,
     ) -> bool {
-        let price = self.prices.of_node(id).unwrap_or(0.0);
+        let price = self.history.price_of_node(id).unwrap_or(0.0);
         let rise = part.per_call as f64 / part.calls.max(1) as f64;
         let p = self.params;
         let material_on_path = rise > p.min_rise
@@ -150,9 +150,11 @@ impl Scene<'_> {
         let dependent = recent.count() as f64 / requests.max(1) as f64 - 1.0;
         let discount = 1.0 + p.dependence * dependent.max(0.0);
         cuts(baseline, p).into_iter().any(|cut| {
-            let share =
-                |dense: &Dense| Share { slow: dense.count_above(cut), all: dense.count() as f64 };
-            share_rose(share(recent), share(baseline), p.min_slow) / discount >= p.min_evidence
+            let [recent, baseline] = [
+                Share { slow: recent.count_above(cut), all: recent.count() as f64 },
+                Share { slow: baseline.count_above(cut), all: baseline.count() as f64 },
+            ];
+            share_rose(recent, baseline, p.min_slow) / discount >= p.min_evidence
         })
     }
 
@@ -170,10 +172,6 @@ impl Scene<'_> {
         if recent.count_above(cut) < 0.7 * recent.count() as f64 {
             return false;
         }
-        let moments = |dense: &Dense| {
-            let (mean, variance) = dense.log_moments(1e5);
-            Moments { count: dense.count() as f64, mean, variance }
-        };
         mean_rose(moments(recent), moments(baseline), 8.0, 0.09) >= p.min_standard_errors
     }
 
@@ -181,7 +179,7 @@ impl Scene<'_> {
     /// far side was lost are left out: a lost batch of spans looks like new calls.
     fn find_fan_outs(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
         let p = self.params;
-        for &parent_id in parts.nodes.keys() {
+        for &(parent_id, _) in &parts.nodes {
             let parent = self.history.node(parent_id);
             let ready = parent.age.can_test(self.now, window, p)
                 && parent.age.learned() >= 2 * window_for_structure(p);
@@ -193,7 +191,7 @@ impl Scene<'_> {
             if recent < p.min_recent || learned < p.min_learned {
                 continue;
             }
-            for (&child, counts) in &parent.fan_outs {
+            for &Pair { child, sums: ref counts, .. } in self.history.fan_outs(parent_id) {
                 if self.roles.of(child) == Role::Unknown {
                     continue;
                 }
@@ -217,22 +215,22 @@ impl Scene<'_> {
     /// Trigger d: an entry spends more on a group, and most of it on operations without a baseline.
     fn find_new_operations(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
         let p = self.params;
-        for (&entry_id, part) in &parts.entries {
-            let entry = &self.history.entries()[&entry_id];
+        for &(entry_id, ref part) in &parts.entries {
+            let entry = self.history.entry(entry_id);
             let ready = entry.age.can_test(self.now, window, p)
                 && entry.age.learned() >= 2 * window_for_structure(p);
             let learned = entry.sums.baseline().requests;
             if !ready || part.requests < p.min_recent || learned < p.min_learned {
                 continue;
             }
-            for (&order, (group, sums)) in &entry.groups {
+            for (order, Group { key, sums, .. }) in self.history.groups(entry_id) {
                 let Some(rise) =
                     group_rose(&sums.since(from), part.requests, sums.baseline(), learned, p)
                 else {
                     continue;
                 };
                 let material = rise > 0.03 * part.baseline_mean && rise > 1e6;
-                let new = self.time_on_new_nodes(entry_id, *group, from) / part.requests as f64;
+                let new = self.time_on_new_nodes(entry_id, *key, from) / part.requests as f64;
                 if material && new > 0.5 * rise {
                     hot.new_operations.insert((entry_id, order));
                 }
@@ -242,13 +240,13 @@ impl Scene<'_> {
 
     /// Critical nanoseconds of a group under an entry, on nodes with hardly a baseline.
     fn time_on_new_nodes(&self, entry: Id, group: GroupKey, from: Tick) -> f64 {
-        let paths = self.history.entries()[&entry].paths.iter();
+        let paths = self.history.entry(entry).paths.iter();
         let new = paths.filter(|&&id| {
             let path = self.history.path(id);
-            self.prices.calls(path.node) < 3 && self.is_of_group(path.node, group)
+            self.history.node(path.node).price.calls < 3 && self.is_of_group(path.node, group)
         });
         let cohort = Cohort::since(from);
-        new.map(|&id| cohort.sum(&self.history.path(id).sums).critical as f64).sum()
+        new.map(|&id| self.history.path(id).sums.sum(cohort).critical as f64).sum()
     }
 
     fn is_of_group(&self, node: Id, group: GroupKey) -> bool {
@@ -269,7 +267,7 @@ fn window_for_structure(params: &DetectionParams) -> u64 {
 }
 
 /// The limits above which a call is slow, at several depths of the distribution.
-fn cuts(baseline: &Dense, params: &DetectionParams) -> [f64; 5] {
+fn cuts(baseline: &impl Distribution, params: &DetectionParams) -> [f64; 5] {
     let [median, high, highest] = baseline.quantiles([0.5, 0.9, 0.99]);
     [
         slackened(median, params),
@@ -278,6 +276,11 @@ fn cuts(baseline: &Dense, params: &DetectionParams) -> [f64; 5] {
         2.5 * highest + 3e6,
         6.0 * highest + 10e6,
     ]
+}
+
+fn moments(distribution: &impl Distribution) -> Moments {
+    let (mean, variance) = distribution.log_moments(1e5);
+    Moments { count: distribution.count() as f64, mean, variance }
 }
 
 /// A quantile with room for drift.

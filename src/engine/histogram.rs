@@ -4,6 +4,7 @@
 //! bucket index must cost a few instructions. What this does not do: remember exact values. A bucket
 //! is at most one eighth of its lower bound wide, so a quantile is right to 12.5 % (6 % in the mean).
 
+use super::rolling::Sum;
 use crate::model::Nanos;
 
 /// A bucket of the histogram. All values below 1.024 µs share eight linear ones; above 2^41 ns
@@ -66,6 +67,12 @@ impl Sparse {
         Sparse(counts)
     }
 
+    /// From (bucket, count) pairs by bucket.
+    pub(super) fn from_sorted(counts: Vec<(Bucket, u32)>) -> Sparse {
+        debug_assert!(counts.is_sorted(), "buckets come in order");
+        Sparse(counts)
+    }
+
     /// Adds `count` values to a bucket.
     pub fn add(&mut self, bucket: Bucket, count: u32) {
         match self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
@@ -81,8 +88,32 @@ impl Sparse {
         }
     }
 
-    /// Takes out what was added before.
-    pub fn take_out(&mut self, other: &Sparse) {
+    /// (bucket, count), by bucket.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Bucket, u32)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Nothing counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Buckets filled.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bytes held outside of the value itself.
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(Bucket, u32)>()
+    }
+}
+
+impl Sum for Sparse {
+    fn add(&mut self, other: &Sparse) {
+        self.merge(other);
+    }
+    fn subtract(&mut self, other: &Sparse) {
         for &(bucket, count) in &other.0 {
             if let Ok(at) = self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
                 self.0[at].1 = self.0[at].1.saturating_sub(count);
@@ -90,102 +121,42 @@ impl Sparse {
         }
         self.0.retain(|&(_, count)| count > 0);
     }
+}
 
-    /// (bucket, count), by bucket.
-    pub fn iter(&self) -> impl Iterator<Item = (Bucket, u32)> + '_ {
+impl Distribution for Sparse {
+    fn filled(&self) -> impl DoubleEndedIterator<Item = (Bucket, u32)> {
         self.0.iter().copied()
     }
-
-    /// Values counted.
-    pub fn count(&self) -> u64 {
+    fn count(&self) -> u64 {
         self.0.iter().map(|&(_, count)| u64::from(count)).sum()
     }
-
-    /// Nothing counted.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
-/// A whole distribution, for reading quantiles off: counts by bucket.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Dense {
-    /// Half an hour of 2 million calls a second fits; beyond it a bucket stands still.
-    counts: Box<[u32; BUCKETS]>,
-    total: u64,
-}
-
-impl Default for Dense {
-    fn default() -> Dense {
-        Dense { counts: Box::new([0; BUCKETS]), total: 0 }
-    }
-}
-
-impl std::fmt::Debug for Dense {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let filled = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-        out.debug_map().entries(filled).finish()
-    }
-}
-
-impl Dense {
-    /// Adds a slice.
-    pub fn add(&mut self, slice: &Sparse) {
-        for (bucket, count) in slice.iter() {
-            let slot = &mut self.counts[usize::from(bucket)];
-            let added = count.min(u32::MAX - *slot);
-            *slot += added;
-            self.total += u64::from(added);
-        }
-    }
-
-    /// Takes a slice out that was added before.
-    pub fn subtract(&mut self, slice: &Sparse) {
-        for (bucket, count) in slice.iter() {
-            let slot = &mut self.counts[usize::from(bucket)];
-            let taken = count.min(*slot);
-            debug_assert_eq!(taken, count, "only what was added can be taken out");
-            *slot -= taken;
-            self.total -= u64::from(taken);
-        }
-    }
-
-    /// Adds all of another.
-    pub fn add_all(&mut self, other: &Dense) {
-        for (slot, &count) in self.counts.iter_mut().zip(other.counts.iter()) {
-            let added = count.min(u32::MAX - *slot);
-            *slot += added;
-            self.total += u64::from(added);
-        }
-    }
-
-    /// Empties it, keeping its memory.
-    pub fn clear(&mut self) {
-        self.counts.fill(0);
-        self.total = 0;
-    }
+/// What can be read off counts by bucket.
+pub trait Distribution {
+    /// The buckets that are not empty, and their counts, by bucket.
+    fn filled(&self) -> impl DoubleEndedIterator<Item = (Bucket, u32)>;
 
     /// Values counted.
-    pub fn count(&self) -> u64 {
-        self.total
-    }
+    fn count(&self) -> u64;
 
     /// The value below which the share `q` lies, in nanoseconds, interpolated linearly within its
     /// bucket. Zero if nothing was counted.
-    pub fn quantile(&self, q: f64) -> f64 {
+    fn quantile(&self, q: f64) -> f64 {
         self.quantiles([q])[0]
     }
 
     /// Several quantiles in one walk; `qs` must ascend.
-    pub fn quantiles<const N: usize>(&self, qs: [f64; N]) -> [f64; N] {
+    fn quantiles<const N: usize>(&self, qs: [f64; N]) -> [f64; N] {
         debug_assert!(qs.is_sorted(), "quantiles are read in one walk");
+        let total = self.count() as f64;
         let mut values = [0.0; N];
         let mut next = 0;
         let mut below = 0.0;
-        for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
+        for (bucket, count) in self.filled() {
             let count = f64::from(count);
-            while next < N && below + count >= qs[next] * self.total as f64 {
-                let inside = (qs[next] * self.total as f64 - below) / count;
+            while next < N && below + count >= qs[next] * total {
+                let inside = (qs[next] * total - below) / count;
                 values[next] = within(bucket, inside);
                 next += 1;
             }
@@ -195,9 +166,9 @@ impl Dense {
     }
 
     /// How many values lie above `cut` nanoseconds, interpolated linearly within the bucket of `cut`.
-    pub fn count_above(&self, cut: f64) -> f64 {
+    fn count_above(&self, cut: f64) -> f64 {
         let mut above = 0.0;
-        for (bucket, &count) in self.counts.iter().enumerate().rev() {
+        for (bucket, count) in self.filled().rev() {
             let (low, high) = bounds(bucket);
             if high <= cut {
                 break;
@@ -209,35 +180,113 @@ impl Dense {
     }
 
     /// Mean in nanoseconds, values taken at the middle of their bucket.
-    pub fn mean(&self) -> f64 {
-        let filled = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-        let sum: f64 = filled.map(|(bucket, &count)| within(bucket, 0.5) * f64::from(count)).sum();
-        if self.total == 0 { 0.0 } else { sum / self.total as f64 }
+    fn mean(&self) -> f64 {
+        let values = self.filled().map(|(bucket, count)| within(bucket, 0.5) * f64::from(count));
+        match self.count() {
+            0 => 0.0,
+            count => values.sum::<f64>() / count as f64,
+        }
     }
 
     /// Mean and variance of `ln(value + offset)`, values taken at the middle of their bucket.
-    pub fn log_moments(&self, offset: f64) -> (f64, f64) {
-        if self.total == 0 {
+    fn log_moments(&self, offset: f64) -> (f64, f64) {
+        if self.count() == 0 {
             return (0.0, 0.0);
         }
         let (mut sum, mut squares) = (0.0, 0.0);
-        for (bucket, &count) in self.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
+        for (bucket, count) in self.filled() {
             let log = (within(bucket, 0.5) + offset).ln();
             sum += log * f64::from(count);
             squares += log * log * f64::from(count);
         }
-        let n = self.total as f64;
+        let n = self.count() as f64;
         let mean = sum / n;
         (mean, (squares / n - mean * mean).max(0.0))
     }
 }
 
-fn bounds(bucket: usize) -> (f64, f64) {
-    let bucket = Bucket::try_from(bucket).unwrap_or(Bucket::MAX);
+/// A distribution in the making, from many slices: counts by bucket, and which are not zero.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dense {
+    /// Half an hour of 2 million calls a second fits; beyond it a bucket stands still.
+    counts: Box<[u32; BUCKETS]>,
+    filled: [u64; BUCKETS / 64],
+    total: u64,
+}
+
+impl Default for Dense {
+    fn default() -> Dense {
+        Dense { counts: Box::new([0; BUCKETS]), filled: [0; BUCKETS / 64], total: 0 }
+    }
+}
+
+impl std::fmt::Debug for Dense {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_map().entries(self.filled()).finish()
+    }
+}
+
+impl Dense {
+    /// Adds to a bucket.
+    pub(super) fn add_to(&mut self, bucket: Bucket, count: u32) {
+        let at = usize::from(bucket);
+        let slot = &mut self.counts[at];
+        let added = count.min(u32::MAX - *slot);
+        *slot += added;
+        self.total += u64::from(added);
+        self.filled[at / 64] |= u64::from(added > 0) << (at % 64);
+    }
+
+    /// Adds a slice.
+    pub fn add(&mut self, slice: &Sparse) {
+        slice.iter().for_each(|(bucket, count)| self.add_to(bucket, count));
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.counts.fill(0);
+        self.filled = [0; BUCKETS / 64];
+        self.total = 0;
+    }
+}
+
+impl Distribution for Dense {
+    fn filled(&self) -> impl DoubleEndedIterator<Item = (Bucket, u32)> {
+        let words = [0u8, 64, 128, 192].into_iter().zip(self.filled);
+        let buckets = words.flat_map(|(first, bits)| Bits(bits).map(move |bit| first + bit));
+        buckets.map(|bucket| (bucket, self.counts[usize::from(bucket)]))
+    }
+    fn count(&self) -> u64 {
+        self.total
+    }
+}
+
+/// The numbers of the bits that are set.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let bit = self.0.trailing_zeros();
+        self.0 &= self.0.checked_sub(1)?;
+        u8::try_from(bit).ok()
+    }
+}
+
+impl DoubleEndedIterator for Bits {
+    fn next_back(&mut self) -> Option<u8> {
+        let bit = 63u32.checked_sub(self.0.leading_zeros())?;
+        self.0 &= !(1 << bit);
+        u8::try_from(bit).ok()
+    }
+}
+
+fn bounds(bucket: Bucket) -> (f64, f64) {
     (lower_bound(bucket) as f64, upper_bound(bucket) as f64)
 }
 
-fn within(bucket: usize, share: f64) -> f64 {
+fn within(bucket: Bucket, share: f64) -> f64 {
     let (low, high) = bounds(bucket);
     low + (high - low) * share
 }
@@ -282,13 +331,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_added_can_be_taken_out_exactly(one in sparse(), two in sparse()) {
+            let mut sum = one.clone();
+            sum.merge(&two);
+            prop_assert_eq!(sum.count(), one.count() + two.count());
             let mut dense = Dense::default();
-            dense.add(&one);
-            let before = dense.clone();
-            dense.add(&two);
-            prop_assert_eq!(dense.count(), one.count() + two.count());
-            dense.subtract(&two);
-            prop_assert_eq!(dense, before);
+            [&one, &two].into_iter().for_each(|part| dense.add(part));
+            prop_assert_eq!(dense.filled().collect::<Vec<_>>(), sum.filled().collect::<Vec<_>>());
+            prop_assert_eq!(dense.filled().rev().collect::<Vec<_>>(), sum.filled().rev().collect::<Vec<_>>());
+            sum.subtract(&two);
+            prop_assert_eq!(sum, one);
         }
 
         #[test]

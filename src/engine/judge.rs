@@ -8,14 +8,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::aggregate::{Delta, Id, SliceIndex};
 use super::attribute::{Attribution, attribute};
-use super::decompose::{Cohort, Prices, decompose};
+use super::decompose::decompose;
 use super::detect::{Hot, Scene};
 use super::history::History;
 use super::operations::Operations;
 use super::params::{DetectionParams, EngineParams};
 use super::report;
 use super::roles::{Party, Roles};
-use super::rolling::Tick;
+use super::rolling::{Cohort, Tick};
 use super::tally::Tally;
 use super::verdict::{Board, Event, Incident};
 use crate::model::{Interner, Nanos, Timestamp};
@@ -25,7 +25,6 @@ pub struct Judge {
     params: EngineParams,
     history: History,
     roles: Roles,
-    prices: Prices,
     operations: Operations,
     tally: Tally,
     tick: Tick,
@@ -70,7 +69,6 @@ impl Judge {
             params,
             history: History::default(),
             roles: Roles::default(),
-            prices: Prices::default(),
             operations: Operations::default(),
             tally: Tally::default(),
             tick: 0,
@@ -86,8 +84,11 @@ impl Judge {
     }
 
     /// Takes in what a shard hands over.
-    pub fn merge(&mut self, shard: usize, delta: Delta) {
-        self.history.merge(shard, delta);
+    pub fn merge(&mut self, shard: usize, delta: Delta, names: &Interner) {
+        let new_nodes = self.history.define(shard, &delta);
+        self.roles.meet(new_nodes.clone(), &self.history, names);
+        self.operations.meet(new_nodes, &mut self.history, &self.roles);
+        self.history.merge(shard, delta.slices);
     }
 
     /// Judges all slices that are over and settled at `now`.
@@ -110,20 +111,23 @@ impl Judge {
         self.tick
     }
 
+    /// Bytes held for baselines and windows.
+    pub fn bytes(&self) -> usize {
+        self.history.bytes()
+    }
+
     /// What can be read now.
     pub fn board(&self, names: &Interner) -> Board {
         let until = self.judged_until();
         let expire = self.params.expire_after;
-        let has_learned = |id| {
-            let entry = self.history.entries().get(id);
-            entry.is_some_and(|entry| entry.age.has_learned(&self.params.detection))
-        };
+        let detection = &self.params.detection;
+        let mut ages = self.history.entries().iter().map(|entry| entry.age);
         Board {
             at: until,
-            learning: !self.history.entries().keys().any(has_learned),
+            learning: !ages.any(|age| age.has_learned(self.tick, detection)),
             open: self.open.iter().map(|open| open.published.clone()).collect(),
             closed: self.closed.iter().cloned().collect(),
-            operations: self.operations.list(&self.roles, names, until, expire),
+            operations: self.operations.list(until, expire),
             excess: self.tally.suspects(names, until, expire),
             entry_excess: self.tally.entries(names, until, expire),
             detection_delays: self.detection_delays.clone(),
@@ -167,7 +171,6 @@ impl Judge {
         self.tick += 1;
         self.history.begin(self.tick, slice, &self.params.detection);
         self.roles.update(&self.history, names);
-        self.prices.update(&self.history);
         let until = self.judged_until();
         self.operations.update(&mut self.history, self.tick, until, &self.params);
         let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
@@ -180,16 +183,14 @@ impl Judge {
     /// The entry has been seen often enough to say what is normal for it. The first calls of a new
     /// entry are slow for reasons of their own (cold caches, code never run before).
     fn is_known(&self, entry: Id) -> bool {
-        let entry = self.history.entries().get(&entry);
         let least = self.params.detection.min_learned_requests;
-        entry.is_some_and(|entry| entry.sums.baseline().requests >= least)
+        self.history.entry(entry).sums.baseline().requests >= least
     }
 
     fn scene(&self) -> Scene<'_> {
         Scene {
             history: &self.history,
             roles: &self.roles,
-            prices: &self.prices,
             params: &self.params.detection,
             now: self.tick,
         }
@@ -199,11 +200,10 @@ impl Judge {
     fn hot(&self, chosen: impl Fn(Id) -> bool, params: DetectionParams) -> Hot {
         let scene = Scene { params: &params, ..self.scene() };
         let mut hot = Hot::default();
-        for window in params.windows {
-            let from = (self.tick + 1).saturating_sub(window);
-            let parts =
-                decompose(scene.history, scene.prices, Cohort::since(from), &chosen, &params);
-            hot.extend(&scene.hot(window, &parts));
+        let windows = params.windows.map(|window| Cohort::newest(window, self.tick));
+        let parts = decompose(scene.history, &windows, chosen, &params);
+        for (window, parts) in params.windows.into_iter().zip(&parts) {
+            hot.extend(&scene.hot(window, parts));
         }
         hot
     }
@@ -298,13 +298,18 @@ impl Judge {
 
     fn close(&mut self, open: OpenIncident, adopt: bool) -> Event {
         for &entry in &open.affected {
-            if let Some(entry) = self.history.entry_mut(entry) {
-                if adopt { entry.age.adopt() } else { entry.age.thaw(open.last_hot) }
+            if adopt {
+                self.history.adopt_entry(entry);
+            } else {
+                self.history.entry_mut(entry).age.thaw(open.last_hot);
             }
         }
         for &node in &open.frozen_nodes {
-            let age = &mut self.history.node_mut(node).age;
-            if adopt { age.adopt() } else { age.thaw(open.last_hot) }
+            if adopt {
+                self.history.adopt_node(node);
+            } else {
+                self.history.node_mut(node).age.thaw(open.last_hot);
+            }
         }
         let mut incident = open.published;
         incident.end = Some(self.end_of(open.last_hot));
@@ -344,7 +349,7 @@ impl Judge {
     fn is_felt(&self, attribution: &Attribution) -> bool {
         /// A cause that takes a third of all the time is felt whatever the mix.
         const LARGE: f64 = 1.0 / 3.0;
-        let parts = || attribution.parts.entries.values();
+        let parts = || attribution.parts.entries.iter().map(|(_, part)| part);
         let slower = parts().filter(|part| part.excess > 0);
         let (excess, duration) = slower.fold((0.0, 0.0), |(excess, duration), part| {
             (excess + part.excess as f64, duration + part.duration as f64)
@@ -398,13 +403,14 @@ impl Judge {
     /// What is affected stops learning, with everything that occurs under it.
     fn freeze(&mut self, open: &mut OpenIncident) {
         for &id in &open.affected {
-            let Some(entry) = self.history.entry_mut(id) else { continue };
-            entry.age.freeze();
+            let detection = &self.params.detection;
+            let entry = self.history.entry_mut(id);
+            entry.age.freeze(self.tick, detection);
             let paths = entry.paths.clone();
             for path in paths {
                 let node = self.history.path(path).node;
                 if open.frozen_nodes.insert(node) {
-                    self.history.node_mut(node).age.freeze();
+                    self.history.node_mut(node).age.freeze(self.tick, detection);
                 }
             }
         }
@@ -415,7 +421,6 @@ impl Judge {
         let scene = Scene {
             history: &self.history,
             roles: &self.roles,
-            prices: &self.prices,
             params: &self.params.detection,
             now: self.tick,
         };

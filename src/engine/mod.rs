@@ -7,6 +7,7 @@
 //! [`verdict`]. [`Engine`] is all of it in one thread, for replay and tests.
 
 pub mod account;
+mod age;
 pub mod aggregate;
 mod analyze;
 pub mod assemble;
@@ -16,9 +17,11 @@ pub mod critical_path;
 mod decompose;
 mod detect;
 mod gaps;
+mod graph;
 pub mod histogram;
 mod history;
 pub mod judge;
+mod node;
 mod operations;
 pub mod params;
 mod report;
@@ -28,6 +31,7 @@ pub mod shard;
 mod single;
 mod statistics;
 mod tally;
+mod tape;
 #[cfg(test)]
 mod testing;
 pub mod tree;

@@ -1,41 +1,71 @@
 //! The operations people know: counters of spans judged and flagged, and what is normal for each.
 //!
 //! An operation (service, span name, kind) may be several nodes of the call graph, one for each callee
-//! of a client; here they are one again. Counters never go back while the operation is published.
+//! of a client; here they are one again. Counters never go back while the operation is published. A
+//! slice costs what was active in it: the rows of all others are shared with the board before.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::aggregate::{Id, NodeKey, Slowest};
+use foldhash::fast::RandomState;
+
+use super::aggregate::{Id, NodeKey};
 use super::detect::slackened;
-use super::histogram::{Bucket, Dense, bucket_of, upper_bound};
+use super::histogram::{Bucket, Dense, Distribution, bucket_of, upper_bound};
 use super::history::History;
 use super::params::EngineParams;
 use super::roles::Roles;
 use super::rolling::Tick;
 use super::verdict::{Exemplar, Operation, Quantiles};
-use crate::model::{Interner, KeyId, Nanos, Timestamp};
+use crate::model::{KeyId, Nanos, SpanKind, Timestamp};
 
 /// All operations that are published.
 #[derive(Default)]
 pub(super) struct Operations {
-    by_key: BTreeMap<KeyId, State>,
-    /// Nodes looked at so far; new ones are sorted in at the next tick.
-    nodes_known: usize,
+    states: Vec<State>,
+    numbers: HashMap<KeyId, usize, RandomState>,
+    /// The number of each node's operation.
+    of_node: Vec<Option<usize>>,
+    /// Numbers of the operations, by name; those met since the last update stand at the end.
+    by_name: Vec<usize>,
+    /// How many of them are in order.
+    sorted: usize,
+    /// For reading distributions together.
+    scratch: Scratch,
 }
 
 #[derive(Default)]
+struct Scratch {
+    baseline: Dense,
+    recent: Dense,
+}
+
 struct State {
     nodes: Vec<Id>,
-    spans: u64,
-    flagged: u64,
+    row: Arc<Operation>,
+    /// What is above this bucket is flagged.
     limit: Option<Bucket>,
-    baseline: Option<Quantiles>,
-    recent: Option<Quantiles>,
-    exemplar: Option<Exemplar>,
     seen: Timestamp,
+    /// The slice in which it was last read.
+    read: Tick,
 }
 
 impl Operations {
+    /// Takes up nodes that the history has just met, before anything is filed under them.
+    pub(super) fn meet(&mut self, nodes: Range<Id>, history: &mut History, roles: &Roles) {
+        for id in nodes {
+            let node = history.node_mut(id);
+            let operation = operation_of(node.key).and_then(|key| self.number(key, roles));
+            if let Some(number) = operation {
+                let state = &mut self.states[number];
+                state.nodes.push(id);
+                node.limit = state.limit;
+            }
+            self.of_node.push(operation);
+        }
+    }
+
     /// Counts what was filed since the last tick and reads off what is normal now. `until` is the end
     /// of the slice just judged.
     pub(super) fn update(
@@ -45,86 +75,87 @@ impl Operations {
         until: Timestamp,
         params: &EngineParams,
     ) {
-        for (id, node) in history.nodes().iter().enumerate().skip(self.nodes_known) {
-            if let (Some(key), Ok(id)) = (operation_of(node.key), Id::try_from(id)) {
-                self.by_key.entry(key).or_default().nodes.push(id);
-            }
+        let Operations { states, of_node, by_name, sorted, scratch, .. } = self;
+        if std::mem::replace(sorted, states.len()) < states.len() {
+            let row = |number: usize| &states[number].row;
+            by_name.sort_by(|&one, &two| order(row(one)).cmp(&order(row(two))));
         }
-        self.nodes_known = history.nodes().len();
-        let (mut baseline, mut recent) = (Dense::default(), Dense::default());
-        for state in self.by_key.values_mut() {
-            let before = state.spans;
-            state.count(history, until);
-            if state.spans > before || state.recent.is_some() {
-                state.read(history, now, params, &mut baseline, &mut recent);
+        let active: Vec<Id> = history.active_nodes().to_vec();
+        for id in active {
+            let Some(number) = of_node[id as usize] else { continue };
+            let state = &mut states[number];
+            if state.read == now {
+                continue;
+            }
+            state.read = now;
+            if state.count(history, until) || state.row.recent.is_some() {
+                state.read(history, now, params, scratch);
             }
         }
     }
 
     /// Everything published, by name.
-    pub(super) fn list(
-        &self,
-        roles: &Roles,
-        names: &Interner,
-        until: Timestamp,
-        expire: Nanos,
-    ) -> Vec<Operation> {
-        let live = self
-            .by_key
-            .iter()
-            .filter(|(_, state)| state.spans > 0 && until.since(state.seen) < expire);
-        let mut list: Vec<Operation> = live
-            .filter_map(|(&key, state)| {
-                let key = roles.key(NodeKey::Own(key))?;
-                Some(Operation {
-                    service: names.text(key.service),
-                    name: names.text(key.name),
-                    kind: key.kind,
-                    spans: state.spans,
-                    flagged: state.flagged,
-                    baseline: state.baseline,
-                    recent: state.recent,
-                    threshold: state.limit.map(|limit| upper_bound(limit) as f64 / 1e9),
-                    exemplar: state.exemplar,
-                })
-            })
-            .collect();
-        list.sort_by(|one, two| {
-            (&one.service, &one.name, one.kind).cmp(&(&two.service, &two.name, two.kind))
-        });
-        list
+    pub(super) fn list(&self, until: Timestamp, expire: Nanos) -> Vec<Arc<Operation>> {
+        let states = self.by_name.iter().map(|&number| &self.states[number]);
+        let live = states.filter(|state| state.row.spans > 0 && until.since(state.seen) < expire);
+        live.map(|state| Arc::clone(&state.row)).collect()
+    }
+
+    fn number(&mut self, key: KeyId, roles: &Roles) -> Option<usize> {
+        if let Some(&known) = self.numbers.get(&key) {
+            return Some(known);
+        }
+        let number = self.states.len();
+        let names = roles.key(NodeKey::Own(key))?;
+        let row = Operation {
+            service: roles.shared_text(names.service),
+            name: roles.shared_text(names.name),
+            kind: names.kind,
+            spans: 0,
+            flagged: 0,
+            baseline: None,
+            recent: None,
+            threshold: None,
+            exemplar: None,
+        };
+        self.by_name.push(number);
+        let (row, seen) = (Arc::new(row), Timestamp::default());
+        self.states.push(State { nodes: Vec::new(), row, limit: None, seen, read: 0 });
+        self.numbers.insert(key, number);
+        Some(number)
     }
 }
 
 impl State {
-    fn count(&mut self, history: &mut History, until: Timestamp) {
+    /// Counts what was filed since the last tick; whether that was anything.
+    fn count(&mut self, history: &mut History, until: Timestamp) -> bool {
+        let mut any = false;
         for &id in &self.nodes {
-            let (fresh, slowest) = history.node_mut(id).take_fresh();
-            if fresh.is_empty() {
+            let fresh = history.node_mut(id).take_fresh();
+            if fresh.calls == 0 {
                 continue;
             }
+            any = true;
             self.seen = until;
-            self.spans += fresh.count();
-            let Some(limit) = self.limit else { continue };
-            let above = fresh.iter().filter(|&(bucket, _)| bucket > limit);
-            self.flagged += above.map(|(_, count)| u64::from(count)).sum::<u64>();
-            if let Some(Slowest { self_time, trace }) = slowest
-                && bucket_of(self_time) > limit
-            {
-                let seconds = self_time.as_secs_f64();
-                self.exemplar = Some(Exemplar { trace, seconds, at: until });
+            let row = Arc::make_mut(&mut self.row);
+            row.spans += fresh.calls;
+            row.flagged += fresh.flagged;
+            if let Some(slowest) = fresh.slowest {
+                let (trace, seconds) = (slowest.trace, slowest.self_time.as_secs_f64());
+                row.exemplar = Some(Exemplar { trace, seconds, at: until });
             }
         }
+        any
     }
 
     fn read(
         &mut self,
-        history: &History,
+        history: &mut History,
         now: Tick,
         params: &EngineParams,
-        baseline: &mut Dense,
-        recent: &mut Dense,
+        scratch: &mut Scratch,
     ) {
+        let Scratch { baseline, recent } = scratch;
         baseline.clear();
         recent.clear();
         let detection = &params.detection;
@@ -133,19 +164,28 @@ impl State {
         for &id in &self.nodes {
             let node = history.node(id);
             node.window((now + 1).saturating_sub(window), recent);
-            if node.age.has_learned(detection) {
-                baseline.add_all(node.baseline());
+            if node.age.has_learned(now, detection) {
+                baseline.add(node.baseline());
                 learned = true;
             }
         }
         let learned = learned && baseline.count() >= detection.min_learned;
-        self.baseline = learned.then(|| quantiles(baseline));
-        self.recent = (recent.count() > 0).then(|| quantiles(recent));
         self.limit = learned.then(|| {
             let cut = slackened(baseline.quantile(0.99), detection);
             bucket_of(Nanos::from_secs_f64(cut / 1e9))
         });
+        let row = Arc::make_mut(&mut self.row);
+        row.baseline = learned.then(|| quantiles(baseline));
+        row.recent = (recent.count() > 0).then(|| quantiles(recent));
+        row.threshold = self.limit.map(|limit| upper_bound(limit) as f64 / 1e9);
+        for &id in &self.nodes {
+            history.node_mut(id).limit = self.limit;
+        }
     }
+}
+
+fn order(row: &Operation) -> (&str, &str, SpanKind) {
+    (&row.service, &row.name, row.kind)
 }
 
 fn quantiles(dense: &Dense) -> Quantiles {

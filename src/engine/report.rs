@@ -6,6 +6,7 @@ use super::aggregate::AttrSum;
 use super::attribute::{Accused, Attribution, Claim};
 use super::decompose::rounded;
 use super::detect::Scene;
+use super::histogram::Distribution;
 use super::rolling::Tick;
 use super::verdict::{EntryImpact, Reason, Suspect, SuspectKind, Where};
 use crate::model::{Interner, SpanKind, Sym};
@@ -73,7 +74,7 @@ fn suspect(
 impl Scene<'_> {
     /// The rise of the node behind a claim, before it was shared out.
     fn rise_of(&self, claim: &Claim) -> f64 {
-        match (claim.reason, self.prices.of_node(claim.node)) {
+        match (claim.reason, self.history.price_of_node(claim.node)) {
             (Reason::CallCount | Reason::NewOperation | Reason::LostParallelism, _) => claim.nanos,
             (_, Some(price)) => claim.cost - price * claim.calls as f64,
             (_, None) => claim.nanos,
@@ -92,8 +93,8 @@ pub(super) fn entries(
         .entries
         .iter()
         .filter(|(_, part)| part.excess > 0)
-        .filter_map(|(&id, part)| {
-            let node = scene.history.path(id).node;
+        .filter_map(|&(id, ref part)| {
+            let node = scene.history.entry(id).node;
             let key = scene.roles.key(scene.history.node(node).key)?;
             Some(EntryImpact {
                 service: names.text(key.service),

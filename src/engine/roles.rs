@@ -5,6 +5,7 @@
 //! changes sides with its whole history, because only the label changes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -65,7 +66,8 @@ impl Party {
     }
 }
 
-/// The roles of all nodes at one tick, and the names behind their numbers.
+/// The roles of all nodes at one tick, and the names behind their numbers. A role is worked out when its
+/// node is met, and again only when something it depends on may have changed.
 #[derive(Default)]
 pub(super) struct Roles {
     roles: Vec<Role>,
@@ -77,36 +79,81 @@ pub(super) struct Roles {
     known_services: BTreeSet<Sym>,
     /// Whether a peer's name is that of a service that sends spans.
     peers: HashMap<Sym, bool, RandomState>,
+    /// Nodes that name a peer.
+    naming: Vec<Id>,
+    /// Client operations by the nodes they are split into.
+    clients: HashMap<KeyId, Client, RandomState>,
+    /// Nodes met since the last update.
+    new_nodes: Vec<Id>,
+    /// A service was met that had not sent spans before.
+    new_service: bool,
+}
+
+/// The nodes of a client operation.
+#[derive(Default)]
+struct Client {
+    /// Without a child and without a name.
+    leaf: Option<Id>,
+    /// With a child in another service.
+    edges: Vec<Id>,
 }
 
 impl Roles {
+    /// Takes up nodes that the history has just met.
+    pub(super) fn meet(&mut self, nodes: Range<Id>, history: &History, names: &Interner) {
+        for id in nodes {
+            let key = history.node(id).key;
+            if let Some(operation) = key_of(key) {
+                let service = self.learn(operation, names).service;
+                if self.known_services.insert(service) {
+                    self.services.insert(names.text(service).to_lowercase());
+                    self.new_service = true;
+                }
+            }
+            match key {
+                NodeKey::Leaf(_, Some(_)) => self.naming.push(id),
+                NodeKey::Leaf(client, None) => {
+                    self.clients.entry(client).or_default().leaf = Some(id);
+                }
+                NodeKey::Edge(client, _) => {
+                    self.clients.entry(client).or_default().edges.push(id);
+                }
+                _ => {}
+            }
+            self.roles.push(Role::Unknown);
+            self.new_nodes.push(id);
+        }
+    }
+
     /// Brings the roles up to what the history now knows.
     pub(super) fn update(&mut self, history: &History, names: &Interner) {
-        for node in history.nodes() {
-            let service = match key_of(node.key) {
-                Some(id) => self.learn(id, names).service,
-                None => continue,
-            };
-            if self.known_services.insert(service) {
-                self.services.insert(names.text(service).to_lowercase());
-                self.peers.clear();
+        let mut stale = std::mem::take(&mut self.new_nodes);
+        if std::mem::take(&mut self.new_service) {
+            self.peers.clear();
+            stale.extend(&self.naming);
+        }
+        for &id in history.active_nodes() {
+            if let NodeKey::Edge(client, _) | NodeKey::Leaf(client, None) = history.node(id).key {
+                let client = self.clients.get(&client).filter(|client| !client.edges.is_empty());
+                stale.extend(client.and_then(|client| client.leaf));
             }
         }
-        for node in history.nodes() {
-            if let NodeKey::Leaf(_, Some(peer)) = node.key {
+        for id in stale {
+            let key = history.node(id).key;
+            if let NodeKey::Leaf(_, Some(peer)) = key {
                 self.look_up_peer(peer, names);
             }
+            self.roles[id as usize] = self.role(key, |client| self.is_lost(client, history));
         }
-        let remote = calls_with_a_far_side(history);
-        self.roles.clear();
-        for node in history.nodes() {
-            let is_lost = |key| {
-                let with_far_side = remote.get(&key).copied().unwrap_or(0);
-                with_far_side > node.baseline().count() + node.calls_since(0)
-            };
-            let role = self.role(node.key, is_lost);
-            self.roles.push(role);
-        }
+    }
+
+    /// Most calls of a client operation had a child in another service: one without lost it.
+    fn is_lost(&self, client: KeyId, history: &History) -> bool {
+        let Some(Client { leaf: Some(leaf), edges }) = self.clients.get(&client) else {
+            return false;
+        };
+        let with_far_side: u64 = edges.iter().map(|&edge| history.node(edge).held()).sum();
+        with_far_side > history.node(*leaf).held()
     }
 
     fn learn(&mut self, id: KeyId, names: &Interner) -> Key {
@@ -124,6 +171,11 @@ impl Roles {
     /// A name that occurred as a service, an operation or a peer.
     pub(super) fn text(&self, name: Sym) -> &str {
         self.texts.get(&name).map_or("", |text| text)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_text(&self, name: Sym) -> Arc<str> {
+        self.texts.get(&name).map_or_else(|| Arc::from(""), Arc::clone)
     }
 
     /// A node by its names: the order of labels is the same in every process.
@@ -206,15 +258,4 @@ fn key_of(node: NodeKey) -> Option<KeyId> {
         | NodeKey::Response(id, _) => Some(id),
         NodeKey::Overflow => None,
     }
-}
-
-/// Calls of each client operation that had a child in another service.
-fn calls_with_a_far_side(history: &History) -> HashMap<KeyId, u64, RandomState> {
-    let mut calls: HashMap<KeyId, u64, RandomState> = HashMap::default();
-    for node in history.nodes() {
-        if let NodeKey::Edge(id, _) = node.key {
-            *calls.entry(id).or_default() += node.baseline().count() + node.calls_since(0);
-        }
-    }
-    calls
 }

@@ -1,17 +1,49 @@
 //! A figure over time: what is normal (the baseline), and the slices too young to belong to it.
 //!
 //! The baseline is a sum of eras. Slices enter it when they are old enough, whole eras leave it, both
-//! exactly, because everything is an integer. [`Age`] decides when a slice is old enough; whoever
-//! owns figures that must agree with each other gives them one `Age`.
+//! exactly, because everything is an integer. [`Age`](super::age::Age) decides when a slice is old enough; whoever
+//! owns figures that must agree with each other gives them one `Age`. The era that is being filled is
+//! not kept beside the baseline: it is what the baseline holds beyond the older ones.
 
-use std::collections::VecDeque;
-
+use super::age::Step;
 use super::aggregate::{EntrySum, GroupSum, PathSum};
 use super::histogram::Sparse;
 use super::params::DetectionParams;
+use super::tape::{Packed, Tape, Unpacker, put, put_wide};
 
 /// Number of a judged slice: counts up by one, whatever gaps there are in event time.
 pub type Tick = u64;
+
+/// Which slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cohort {
+    /// First.
+    pub from: Tick,
+    /// Only this one, or all that follow.
+    pub only: bool,
+}
+
+impl Cohort {
+    /// All slices from `from` on.
+    pub(super) fn since(from: Tick) -> Cohort {
+        Cohort { from, only: false }
+    }
+
+    /// The newest `slices` slices up to `now`.
+    pub(super) fn newest(slices: u64, now: Tick) -> Cohort {
+        Cohort::since((now + 1).saturating_sub(slices))
+    }
+
+    /// One slice.
+    pub(super) fn at(tick: Tick) -> Cohort {
+        Cohort { from: tick, only: true }
+    }
+
+    /// Whether a slice is one of them.
+    pub(super) fn contains(self, tick: Tick) -> bool {
+        tick == self.from || (tick > self.from && !self.only)
+    }
+}
 
 /// Something that is added up over slices and can be taken out again.
 pub trait Sum: Default {
@@ -19,8 +51,6 @@ pub trait Sum: Default {
     fn add(&mut self, other: &Self);
     /// Takes out what was added before.
     fn subtract(&mut self, other: &Self);
-    /// Nothing in it.
-    fn is_zero(&self) -> bool;
 }
 
 impl Sum for EntrySum {
@@ -31,9 +61,6 @@ impl Sum for EntrySum {
     fn subtract(&mut self, other: &EntrySum) {
         self.requests -= other.requests;
         self.duration = self.duration.saturating_sub(other.duration);
-    }
-    fn is_zero(&self) -> bool {
-        self.requests == 0
     }
 }
 
@@ -46,9 +73,6 @@ impl Sum for PathSum {
         self.calls -= other.calls;
         self.critical = self.critical.saturating_sub(other.critical);
     }
-    fn is_zero(&self) -> bool {
-        self.calls == 0
-    }
 }
 
 impl Sum for GroupSum {
@@ -60,205 +84,201 @@ impl Sum for GroupSum {
         self.critical = self.critical.saturating_sub(other.critical);
         self.squares = self.squares.saturating_sub(other.squares);
     }
-    fn is_zero(&self) -> bool {
-        self.critical == 0
+}
+
+impl Packed for EntrySum {
+    fn write(&self, out: &mut Vec<u8>) {
+        put(out, self.requests);
+        put(out, self.duration);
+    }
+    fn read(from: &mut Unpacker<'_>) -> EntrySum {
+        EntrySum { requests: from.int(), duration: from.int() }
     }
 }
 
-impl Sum for Sparse {
-    fn add(&mut self, other: &Sparse) {
-        self.merge(other);
+impl Packed for PathSum {
+    fn write(&self, out: &mut Vec<u8>) {
+        put(out, self.calls);
+        put(out, self.critical);
     }
-    fn subtract(&mut self, other: &Sparse) {
-        self.take_out(other);
+    fn read(from: &mut Unpacker<'_>) -> PathSum {
+        PathSum { calls: from.int(), critical: from.int() }
     }
-    fn is_zero(&self) -> bool {
-        self.is_empty()
+}
+
+impl Packed for GroupSum {
+    fn write(&self, out: &mut Vec<u8>) {
+        put(out, self.critical);
+        put_wide(out, self.squares);
+    }
+    fn read(from: &mut Unpacker<'_>) -> GroupSum {
+        GroupSum { critical: from.int(), squares: from.wide() }
+    }
+}
+
+impl Packed for Sparse {
+    fn write(&self, out: &mut Vec<u8>) {
+        put(out, self.len() as u64);
+        for (bucket, count) in self.iter() {
+            out.push(bucket);
+            put(out, u64::from(count));
+        }
+    }
+    fn read(from: &mut Unpacker<'_>) -> Sparse {
+        let length = from.int();
+        let counts = (0..length).map(|_| {
+            let bucket = from.byte();
+            (bucket, u32::try_from(from.int()).unwrap_or(u32::MAX))
+        });
+        Sparse::from_sorted(counts.collect())
+    }
+    fn heap_bytes(&self) -> usize {
+        self.capacity_bytes()
     }
 }
 
 /// A sum over the baseline, by eras, and the recent slices.
-#[derive(Clone, Debug, Default)]
-pub struct Rolling<T> {
+pub(super) struct Rolling<T> {
     baseline: T,
-    eras: VecDeque<(Tick, T)>,
-    recent: VecDeque<(Tick, T)>,
+    /// The era that is being filled, if the baseline holds anything.
+    era: Option<u32>,
+    /// The eras before it.
+    eras: Tape<T>,
+    recent: Tape<T>,
 }
 
-impl<T: Sum> Rolling<T> {
+impl<T: Default> Default for Rolling<T> {
+    fn default() -> Rolling<T> {
+        Rolling {
+            baseline: T::default(),
+            era: None,
+            eras: Tape::default(),
+            recent: Tape::default(),
+        }
+    }
+}
+
+impl<T: Packed> Rolling<T> {
     /// Adds to a recent slice.
-    pub fn add(&mut self, tick: Tick, value: &T) {
-        slot(&mut self.recent, tick).add(value);
+    pub(super) fn add(&mut self, tick: Tick, value: &T) {
+        self.recent.add(tick, value);
     }
 
     /// What is normal.
-    pub fn baseline(&self) -> &T {
+    pub(super) fn baseline(&self) -> &T {
         &self.baseline
     }
 
+    /// The slices too young to be normal.
+    pub(super) fn recent(&self) -> &Tape<T> {
+        &self.recent
+    }
+
+    /// Nothing is recent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.recent.is_empty()
+    }
+
     /// The sum over the recent slices from `from` on.
-    pub fn since(&self, from: Tick) -> T {
+    pub(super) fn since(&self, from: Tick) -> T {
         let mut sum = T::default();
-        for (_, value) in self.recent.iter().rev().take_while(|(tick, _)| *tick >= from) {
-            sum.add(value);
-        }
+        self.recent.since(from).for_each(|(_, value)| sum.add(&value));
         sum
     }
 
-    /// One recent slice.
-    pub fn at(&self, tick: Tick) -> Option<&T> {
-        let at = self.recent.binary_search_by_key(&tick, |(tick, _)| *tick).ok()?;
-        Some(&self.recent[at].1)
+    /// Sums over several choices of recent slices, in one walk.
+    pub(super) fn sums<const N: usize>(&self, cohorts: &[Cohort; N]) -> [T; N] {
+        let mut sums = std::array::from_fn(|_| T::default());
+        let oldest = cohorts.iter().map(|cohort| cohort.from).min().unwrap_or_default();
+        for (tick, value) in self.recent.since(oldest) {
+            for (sum, cohort) in sums.iter_mut().zip(cohorts) {
+                if cohort.contains(tick) {
+                    sum.add(&value);
+                }
+            }
+        }
+        sums
     }
 
-    /// Follows its owner's age.
-    pub fn follow(&mut self, step: Step, params: &DetectionParams) {
-        if step.relearn {
-            self.baseline = T::default();
+    /// The sum over one choice of recent slices.
+    pub(super) fn sum(&self, cohort: Cohort) -> T {
+        let [sum] = self.sums(&[cohort]);
+        sum
+    }
+
+    /// Follows its owner's age. `gone` is told what is neither normal nor recent any more.
+    pub(super) fn follow(
+        &mut self,
+        step: Step,
+        params: &DetectionParams,
+        mut gone: impl FnMut(&T),
+    ) {
+        if step.relearns() {
+            gone(&std::mem::take(&mut self.baseline));
+            self.era = None;
             self.eras.clear();
         }
-        while self.recent.front().is_some_and(|&(tick, _)| step.is_past(tick)) {
-            let Some((tick, value)) = self.recent.pop_front() else { break };
-            if step.absorbs(tick) {
-                self.baseline.add(&value);
-                slot(&mut self.eras, tick / params.era).add(&value);
-            }
+        if self.recent.first().is_none_or(|first| !step.is_past(first)) {
+            return;
         }
-        while self.eras.len() > params.eras {
-            if let Some((_, value)) = self.eras.pop_front() {
-                self.baseline.subtract(&value);
-            }
-        }
-    }
-
-    /// Neither learned nor recent.
-    pub fn is_empty(&self) -> bool {
-        self.recent.is_empty() && self.baseline.is_zero()
-    }
-}
-
-/// The value under a tick or era in a list that is sorted by it.
-pub fn slot<T: Default>(list: &mut VecDeque<(Tick, T)>, tick: Tick) -> &mut T {
-    let at = match list.binary_search_by_key(&tick, |(tick, _)| *tick) {
-        Ok(at) => at,
-        Err(at) => {
-            list.insert(at, (tick, T::default()));
-            at
-        }
-    };
-    &mut list[at].1
-}
-
-/// How long something has been watched, and which of its slices count as normal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Age {
-    /// Slices in the baseline since it was last begun, empty ones included.
-    learned: u64,
-    /// Newest slice that has been looked at for the baseline.
-    absorbed_upto: Tick,
-    /// Newest slice that belongs to an incident: nothing up to it becomes normal.
-    tainted_upto: Tick,
-    /// In an open incident: nothing becomes normal, nothing is forgotten.
-    frozen: bool,
-    relearn: bool,
-}
-
-/// What an age says to the figures that follow it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    absorb_upto: Tick,
-    tainted_upto: Tick,
-    /// Slices before this one are not kept, not even while frozen.
-    keep_from: Tick,
-    relearn: bool,
-}
-
-impl Step {
-    /// Newest slice that is to enter the baseline, if it is not tainted.
-    pub fn absorbs(self, tick: Tick) -> bool {
-        tick <= self.absorb_upto && tick > self.tainted_upto
-    }
-
-    /// The slice has left the recent ones.
-    pub fn is_past(self, tick: Tick) -> bool {
-        tick <= self.absorb_upto || tick < self.keep_from
-    }
-
-    /// The baseline begins anew.
-    pub fn relearns(self) -> bool {
-        self.relearn
-    }
-}
-
-impl Age {
-    /// First met in the slice `tick`.
-    pub fn born(tick: Tick) -> Age {
-        let before = tick.saturating_sub(1);
-        Age { learned: 0, absorbed_upto: before, tainted_upto: 0, frozen: false, relearn: false }
-    }
-
-    /// Moves on to the slice `now`. A slice becomes normal once it is older than the longest window,
-    /// or, while there is little history, once it is in the older half of it: so that a verdict is
-    /// possible after a minute, on a baseline at least as long as what is tested against it.
-    pub fn advance(&mut self, now: Tick, params: &DetectionParams) -> Step {
-        let [.., longest] = params.windows;
-        if !self.frozen {
-            loop {
-                let young = now - self.absorbed_upto.min(now);
-                if young <= ((self.learned + young) / 2).clamp(1, longest) {
-                    break;
+        let Rolling { baseline, era, eras, recent } = self;
+        recent.take_while(
+            |tick| step.is_past(tick),
+            |tick, value| {
+                if step.absorbs(tick) {
+                    absorb(baseline, era, eras, tick / params.era, &value);
+                } else {
+                    gone(&value);
                 }
-                self.absorbed_upto += 1;
-                self.learned += u64::from(self.absorbed_upto > self.tainted_upto);
-            }
+            },
+        );
+        let too_many = (eras.len() + usize::from(era.is_some())).saturating_sub(params.eras);
+        for _ in 0..too_many {
+            let Some(oldest) = eras.first() else { break };
+            eras.take_while(
+                |era| era == oldest,
+                |_, value| {
+                    baseline.subtract(&value);
+                    gone(&value);
+                },
+            );
         }
-        Step {
-            absorb_upto: self.absorbed_upto,
-            tainted_upto: self.tainted_upto,
-            keep_from: now.saturating_sub(params.cohort),
-            relearn: std::mem::take(&mut self.relearn),
+    }
+
+    /// Bytes held outside of the value itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.baseline.heap_bytes() + self.eras.heap_bytes() + self.recent.heap_bytes()
+    }
+}
+
+/// Adds a slice of `era` to the baseline.
+fn absorb<T: Packed>(
+    baseline: &mut T,
+    filling: &mut Option<u32>,
+    eras: &mut Tape<T>,
+    era: Tick,
+    value: &T,
+) {
+    match *filling {
+        Some(filling) if era < Tick::from(filling) => eras.add(era, value),
+        Some(before) if era > Tick::from(before) => {
+            let mut full = T::default();
+            full.add(baseline);
+            eras.since(0).for_each(|(_, older)| full.subtract(&older));
+            eras.add(Tick::from(before), &full);
+            *filling = u32::try_from(era).ok();
         }
+        Some(_) => {}
+        None => *filling = u32::try_from(era).ok(),
     }
-
-    /// Whether a window of this many slices can be tested against the baseline.
-    pub fn can_test(&self, now: Tick, window: u64, params: &DetectionParams) -> bool {
-        let young = now - self.absorbed_upto.min(now);
-        young >= window && self.learned >= params.min_baseline.max(2 * window)
-    }
-
-    /// Slices in the baseline.
-    pub fn learned(&self) -> u64 {
-        self.learned
-    }
-
-    /// Enough has been learned to publish what is normal.
-    pub fn has_learned(&self, params: &DetectionParams) -> bool {
-        self.learned >= params.min_baseline
-    }
-
-    /// An incident opened.
-    pub fn freeze(&mut self) {
-        self.frozen = true;
-    }
-
-    /// It closed; it was last felt in the slice `last_hot`.
-    pub fn thaw(&mut self, last_hot: Tick) {
-        self.frozen = false;
-        self.tainted_upto = self.tainted_upto.max(last_hot);
-    }
-
-    /// It lasted so long that it is the new normal: what is known is forgotten, what is recent is
-    /// learned.
-    pub fn adopt(&mut self) {
-        self.frozen = false;
-        self.tainted_upto = 0;
-        self.learned = 0;
-        self.relearn = true;
-    }
+    baseline.add(value);
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::age::Age;
     use super::*;
 
     fn params() -> DetectionParams {
@@ -269,12 +289,18 @@ mod tests {
         EntrySum { requests: 1, duration: 10 }
     }
 
+    fn follow(rolling: &mut Rolling<EntrySum>, age: &mut Age, tick: Tick) {
+        age.advance(tick, &params());
+        rolling.follow(age.step(tick, &params()), &params(), |_| {});
+        age.has_relearned();
+    }
+
     /// One value in every slice up to `last`.
     fn fed(age: &mut Age, last: Tick) -> Rolling<EntrySum> {
         let mut rolling = Rolling::default();
         for tick in 1..=last {
             rolling.add(tick, &one());
-            rolling.follow(age.advance(tick, &params()), &params());
+            follow(&mut rolling, age, tick);
         }
         rolling
     }
@@ -309,16 +335,16 @@ mod tests {
     fn an_incident_enters_the_baseline_neither_while_it_lasts_nor_later() {
         let mut age = Age::born(1);
         let mut rolling = fed(&mut age, 100);
-        age.freeze();
+        age.freeze(100, &params());
         for tick in 101..=200 {
             rolling.add(tick, &EntrySum { requests: 1, duration: 1_000 });
-            rolling.follow(age.advance(tick, &params()), &params());
+            follow(&mut rolling, &mut age, tick);
         }
         assert_eq!(rolling.baseline().requests, 82);
         age.thaw(200);
         for tick in 201..=300 {
             rolling.add(tick, &one());
-            rolling.follow(age.advance(tick, &params()), &params());
+            follow(&mut rolling, &mut age, tick);
         }
         assert_eq!(rolling.baseline().duration, 10 * rolling.baseline().requests);
         assert_eq!(rolling.baseline().requests, 82 + 82);
@@ -328,14 +354,71 @@ mod tests {
     fn what_is_adopted_is_learned_from_what_is_recent() {
         let mut age = Age::born(1);
         let mut rolling = fed(&mut age, 100);
-        age.freeze();
+        age.freeze(100, &params());
         for tick in 101..=200 {
             rolling.add(tick, &EntrySum { requests: 1, duration: 1_000 });
-            rolling.follow(age.advance(tick, &params()), &params());
+            follow(&mut rolling, &mut age, tick);
         }
         age.adopt();
-        rolling.follow(age.advance(201, &params()), &params());
+        follow(&mut rolling, &mut age, 201);
         let EntrySum { requests, duration } = *rolling.baseline();
         assert!(requests >= 30 && duration == 1_000 * requests);
+    }
+
+    /// The same figure with all eras kept side by side.
+    #[derive(Default)]
+    struct Plain {
+        eras: std::collections::BTreeMap<Tick, u64>,
+        recent: std::collections::BTreeMap<Tick, u64>,
+    }
+
+    impl Plain {
+        fn follow(&mut self, step: Step) {
+            if step.relearns() {
+                self.eras.clear();
+            }
+            self.recent.retain(|&tick, requests| {
+                if step.is_past(tick) && step.absorbs(tick) {
+                    *self.eras.entry(tick / params().era).or_default() += *requests;
+                }
+                !step.is_past(tick)
+            });
+            while self.eras.len() > params().eras {
+                self.eras.pop_first();
+            }
+        }
+    }
+
+    proptest! {
+        /// Late slices, gaps, incidents and adoptions included.
+        #[test]
+        fn a_baseline_is_the_sum_of_its_eras(steps in prop::collection::vec((1u64..50, 0u64..70, 0u8..20), 1..400)) {
+            let (mut age, mut now) = (Age::born(1), 0);
+            let (mut rolling, mut plain) = (Rolling::default(), Plain::default());
+            let mut held = 0;
+            for (ahead, late, what) in steps {
+                now += if ahead > 40 { ahead } else { 1 };
+                let tick = if late < 60 { now } else { now.saturating_sub(late).max(1) };
+                rolling.add(tick, &EntrySum { requests: ahead, duration: 10 * ahead });
+                *plain.recent.entry(tick).or_default() += ahead;
+                held += ahead;
+                age.advance(now, &params());
+                let step = age.step(now, &params());
+                rolling.follow(step, &params(), |gone: &EntrySum| held -= gone.requests);
+                age.has_relearned();
+                plain.follow(step);
+                match what {
+                    0 => age.freeze(now, &params()),
+                    1 => age.thaw(now - 1),
+                    2 => age.adopt(),
+                    _ => {}
+                }
+                let requests = plain.eras.values().sum::<u64>();
+                prop_assert_eq!(*rolling.baseline(), EntrySum { requests, duration: 10 * requests });
+                let recent = plain.recent.values().sum::<u64>();
+                prop_assert_eq!(rolling.since(0).requests, recent);
+                prop_assert_eq!(held, requests + recent);
+            }
+        }
     }
 }

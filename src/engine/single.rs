@@ -57,7 +57,7 @@ impl Engine {
     /// Lets time pass: closes what is due, judges what is over.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Event> {
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            self.judge.merge(index, shard.tick(now, &self.names));
+            self.judge.merge(index, shard.tick(now, &self.names), &self.names);
         }
         self.judge.advance(now, &self.names)
     }
@@ -65,7 +65,7 @@ impl Engine {
     /// The stream has ended: closes and judges everything.
     pub fn finish(&mut self, now: Timestamp) -> Vec<Event> {
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            self.judge.merge(index, shard.finish(&self.names));
+            self.judge.merge(index, shard.finish(&self.names), &self.names);
         }
         self.judge.finish(now, &self.names)
     }

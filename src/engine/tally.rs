@@ -40,8 +40,8 @@ impl Tally {
             let Some(key) = scene.roles.key(scene.history.node(claim.node).key) else { continue };
             self.add_claim(scene, claim, key, scale, at);
         }
-        for (&id, part) in &cohort.parts.entries {
-            let node = scene.history.node(scene.history.path(id).node);
+        for &(id, ref part) in &cohort.parts.entries {
+            let node = scene.history.node(scene.history.entry(id).node);
             let Some(key) = scene.roles.key(node.key).filter(|_| part.excess > 0) else { continue };
             let counter = self.entries.entry((key.service, key.name, key.kind)).or_default();
             counter.nanos = counter.nanos.saturating_add(part.excess);

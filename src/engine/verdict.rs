@@ -264,8 +264,9 @@ pub struct Board {
     pub open: Vec<Incident>,
     /// Closed incidents, the newest first; bounded.
     pub closed: Vec<Incident>,
-    /// Operations by (service, name, kind); those idle for long are gone.
-    pub operations: Vec<Operation>,
+    /// Operations by (service, name, kind); those idle for long are gone. What has not changed is
+    /// shared with the board before.
+    pub operations: Vec<Arc<Operation>>,
     /// Excess by suspect, by (service, kind, operation, span kind, reason).
     pub excess: Vec<ExcessRow>,
     /// Excess by entry, by (service, operation, kind).

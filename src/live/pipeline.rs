@@ -251,7 +251,7 @@ impl JudgeWorker {
     fn run(mut self, from_shards: &Receiver<HandOver>) {
         let _presence = Presence(Arc::clone(&self.shared));
         while let Ok(HandOver { shard, at, delta }) = from_shards.recv() {
-            self.judge.merge(shard, delta);
+            self.judge.merge(shard, delta, &self.shared.names);
             self.reached[shard] = at;
             let slowest = self.reached.iter().min().copied().unwrap_or_default();
             let before = self.judge.ticks();

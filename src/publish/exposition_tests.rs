@@ -1,5 +1,7 @@
 //! What is written is read back by an independent reader.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::publish::testing::{
     after, board, cart_incident, incident, operation, read, suspect, trace,
@@ -135,12 +137,9 @@ fn a_suspect_is_gone_once_its_incident_is_closed() {
 #[test]
 fn families_and_series_are_sorted() {
     let mut board = board();
-    board.operations = vec![
-        operation("b", "x", 1),
-        operation("a", "y", 1),
-        operation("a", "x", 1),
-        operation("a", OVERFLOW, 1),
-    ];
+    board.operations = [("b", "x"), ("a", "y"), ("a", "x"), ("a", OVERFLOW)]
+        .map(|(service, name)| Arc::new(operation(service, name, 1)))
+        .into();
     let text = plain(&board);
     let families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     assert!(families.is_sorted(), "{families:?}");
@@ -175,7 +174,7 @@ fn names_from_strangers_read_back_as_they_were() {
     ];
     let mut board = Board::default();
     for (id, name) in (1..).zip(names) {
-        board.operations.push(operation(name, name, 1));
+        board.operations.push(Arc::new(operation(name, name, 1)));
         let mut incident = cart_incident();
         incident.id = id;
         incident.suspects[0].service = name.into();
@@ -227,7 +226,7 @@ fn exemplars_are_on_counters_of_open_metrics_only() {
 fn overflow_is_marked_and_has_counters_only() {
     let mut board = board();
     let learned = Operation { threshold: Some(1.0), ..operation("cart", OVERFLOW, 5) };
-    board.operations.push(Operation { recent: Some([1.0; 3]), ..learned });
+    board.operations.push(Arc::new(Operation { recent: Some([1.0; 3]), ..learned }));
     let read = read(&plain(&board));
     let marked: Vec<_> = read
         .samples
@@ -248,13 +247,13 @@ fn crowd() -> Board {
     for n in 0..3_000u64 {
         let (service, name) = (format!("s{:03}", n % 200), format!("op{n}"));
         let base = operation(&service, &name, n);
-        board.operations.push(Operation {
+        board.operations.push(Arc::new(Operation {
             flagged: n / 2,
             baseline: Some([0.1; 3]),
             recent: Some([0.1; 3]),
             threshold: Some(0.2),
             ..base
-        });
+        }));
         board.excess.push(ExcessRow {
             service: service.as_str().into(),
             operation: name.as_str().into(),
@@ -308,8 +307,9 @@ fn ten_thousand_operations_fit_the_default_limit() {
 #[test]
 fn what_is_no_number_is_not_written() {
     let mut board = board();
-    board.operations[0].baseline = Some([f64::NAN, 0.1, f64::INFINITY]);
-    board.operations[0].threshold = Some(f64::NEG_INFINITY);
+    let broken = Arc::make_mut(&mut board.operations[0]);
+    broken.baseline = Some([f64::NAN, 0.1, f64::INFINITY]);
+    broken.threshold = Some(f64::NEG_INFINITY);
     board.excess[0].seconds = -1.0;
     board.entry_excess[0].seconds = f64::NAN;
     board.open[0].suspects[0].score = f64::NAN;
@@ -336,12 +336,12 @@ fn ten_thousand_operations_render_fast() {
         let quantile = f64::from(n).sqrt() / 1e4;
         let base =
             operation(&format!("service-{:03}", n % 100), &format!("GET /v1/op/{n}"), 1 << 20);
-        board.operations.push(Operation {
+        board.operations.push(Arc::new(Operation {
             baseline: Some([quantile, quantile * 1.7, quantile * 3.1]),
             recent: Some([quantile, quantile * 1.9, quantile * 4.3]),
             threshold: Some(quantile * 4.7),
             ..base
-        });
+        }));
     }
     let mut best = std::time::Duration::MAX;
     for _ in 0..10 {

@@ -5,7 +5,7 @@
 //! themselves are too many do the last of them fold into the service `__overflow__`. Which rows stay
 //! depends on names alone, so it is the same at every scrape and in every replica.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -115,8 +115,8 @@ impl Row for EntryExcessRow {
 }
 
 /// At most `limit` rows (never fewer than [`Row::WIDTH`]) with the same sums, in order.
-pub(super) fn fold<R: Row>(rows: &[R], limit: usize) -> Vec<Cow<'_, R>> {
-    let mut sorted: Vec<&R> = rows.iter().collect();
+pub(super) fn fold<R: Row>(rows: &[impl Borrow<R>], limit: usize) -> Vec<Cow<'_, R>> {
+    let mut sorted: Vec<&R> = rows.iter().map(Borrow::borrow).collect();
     sorted.sort_by(|a, b| a.order(b));
     let mut kept = Vec::with_capacity(sorted.len().min(limit));
     if sorted.len() <= limit {

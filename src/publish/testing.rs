@@ -1,5 +1,7 @@
 //! What the tests of this room share: small boards, and an independent reader of the metric formats.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::verdict::{
@@ -89,15 +91,15 @@ pub(super) fn board() -> Board {
         learning: false,
         open: vec![cart_incident()],
         operations: vec![
-            Operation {
+            Arc::new(Operation {
                 flagged: 40,
                 baseline: Some([0.004, 0.006, 0.009]),
                 recent: Some([0.031, 0.04, 0.05]),
                 threshold: Some(0.012),
                 exemplar,
                 ..operation("cart", "GET /items", 812)
-            },
-            operation("storefront", "GET /cart", 400),
+            }),
+            Arc::new(operation("storefront", "GET /cart", 400)),
         ],
         excess: vec![ExcessRow {
             service: "cart".into(),

@@ -35,12 +35,12 @@ impl Pair {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        self.judge.merge(0, self.shard.tick(now, &self.names));
+        self.judge.merge(0, self.shard.tick(now, &self.names), &self.names);
         assert_eq!(self.judge.advance(now, &self.names), []);
     }
 
     fn finish(&mut self, now: Timestamp) {
-        self.judge.merge(0, self.shard.finish(&self.names));
+        self.judge.merge(0, self.shard.finish(&self.names), &self.names);
         assert_eq!(self.judge.finish(now, &self.names), []);
     }
 
@@ -193,7 +193,7 @@ fn steady(engine: &mut Engine, names: &Interner, from: Timestamp, minutes: u64, 
     }
 }
 
-fn only_operation(engine: &Engine) -> Operation {
+fn only_operation(engine: &Engine) -> Arc<Operation> {
     let mut operations = engine.board().operations;
     assert_eq!(operations.len(), 1);
     operations.remove(0)
@@ -226,7 +226,9 @@ fn a_stream_that_ends_in_silence_ends_like_one_that_does_not() {
         let params = EngineParams { expire_after: FIFTY_YEARS, ..EngineParams::default() };
         let board = drive(batches, params, 2, |_, _, _| {}).board();
         let operations = board.operations.into_iter();
-        operations.map(|one| (one.service, one.name, one.spans, one.flagged)).collect::<Vec<_>>()
+        operations
+            .map(|one| ((*one.service).to_owned(), (*one.name).to_owned(), one.spans, one.flagged))
+            .collect::<Vec<_>>()
     };
     assert_eq!(spans(&batches), spans(&late));
 }

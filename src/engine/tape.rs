@@ -1,0 +1,316 @@
+//! Records by tick, packed into one run of bytes: how a figure's slices are kept.
+//!
+//! A judge of a hundred thousand keys keeps millions of small records. As values in lists they would be
+//! four times as large and lie scattered; on a tape all slices of one figure are a few neighbouring
+//! cache lines, read from the oldest to the newest. Adding to the newest record and taking the oldest
+//! away are cheap; adding to one in between (a trace that closed late) packs the tape anew. It knows
+//! nothing of what the records mean.
+
+use std::marker::PhantomData;
+
+use super::rolling::{Sum, Tick};
+
+/// A value that can be written as bytes and read back.
+pub(super) trait Packed: Sum {
+    /// Appends the bytes.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Reads what was written.
+    fn read(from: &mut Unpacker<'_>) -> Self;
+    /// Bytes held outside of the value itself, unpacked.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Appends an integer, seven bits a byte, the lowest first.
+pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(low_byte(value) | 0x80);
+        value >>= 7;
+    }
+    out.push(low_byte(value));
+}
+
+/// Appends a large integer: its length in bytes, and these.
+pub(super) fn put_wide(out: &mut Vec<u8>, value: u128) {
+    let length = (128 - value.leading_zeros()).div_ceil(8) as usize;
+    out.push(low_byte(length as u64));
+    out.extend_from_slice(&value.to_le_bytes()[..length]);
+}
+
+fn low_byte(value: u64) -> u8 {
+    value.to_le_bytes()[0]
+}
+
+/// Reads what [`put`] and [`put_wide`] wrote. Beyond the end everything is zero.
+#[derive(Clone, Copy)]
+pub(super) struct Unpacker<'a>(&'a [u8]);
+
+impl<'a> Unpacker<'a> {
+    /// The next byte.
+    pub(super) fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+
+    /// The next integer.
+    pub(super) fn int(&mut self) -> u64 {
+        let mut byte = self.byte();
+        let mut value = u64::from(byte & 0x7f);
+        let mut shift = 7;
+        while byte >= 0x80 && shift < 64 {
+            byte = self.byte();
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+        }
+        value
+    }
+
+    /// The next large integer.
+    pub(super) fn wide(&mut self) -> u128 {
+        let length = usize::from(self.byte()).min(16).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        let mut value = [0; 16];
+        value[..length].copy_from_slice(bytes);
+        u128::from_le_bytes(value)
+    }
+
+    /// The next bytes, if there are so many.
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (&first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    /// All has been read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn take(&mut self, length: usize) -> Unpacker<'a> {
+        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        Unpacker(taken)
+    }
+}
+
+/// Records by tick, ascending.
+pub(super) struct Tape<T> {
+    /// Per record: the length of what follows, the ticks since the record before, the value.
+    bytes: Vec<u8>,
+    first: u32,
+    last: u32,
+    /// Where the last record begins.
+    tail: u32,
+    records: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Default for Tape<T> {
+    fn default() -> Tape<T> {
+        Tape { bytes: Vec::new(), first: 0, last: 0, tail: 0, records: 0, of: PhantomData }
+    }
+}
+
+/// Ticks are counted in 32 bits here: slices of five seconds last for 680 years.
+fn short(tick: Tick) -> u32 {
+    u32::try_from(tick).unwrap_or(u32::MAX)
+}
+
+impl<T: Packed> Tape<T> {
+    /// No records.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// How many records.
+    pub(super) fn len(&self) -> usize {
+        self.records as usize
+    }
+
+    /// The tick of the oldest record.
+    pub(super) fn first(&self) -> Option<Tick> {
+        (self.records > 0).then(|| Tick::from(self.first))
+    }
+
+    /// Adds to the record of `tick`.
+    pub(super) fn add(&mut self, tick: Tick, value: &T) {
+        let at = short(tick);
+        if self.records == 0 || at > self.last {
+            self.append(at, value);
+        } else if at == self.last {
+            let mut record = Unpacker(&self.bytes[self.tail as usize..]);
+            let (age, mut body) = open(&mut record);
+            let mut sum = T::read(&mut body);
+            sum.add(value);
+            self.bytes.truncate(self.tail as usize);
+            self.write(age, &sum);
+        } else {
+            self.insert(at, value);
+        }
+        self.trim();
+    }
+
+    /// Takes away the oldest records, as long as `leaves` says so of their ticks.
+    pub(super) fn take_while(
+        &mut self,
+        leaves: impl Fn(Tick) -> bool,
+        mut each: impl FnMut(Tick, T),
+    ) {
+        let mut rest = Unpacker(&self.bytes);
+        let mut taken = 0;
+        while self.records > 0 && leaves(Tick::from(self.first)) {
+            let (_, mut body) = open(&mut rest);
+            each(Tick::from(self.first), T::read(&mut body));
+            taken = self.bytes.len() - rest.0.len();
+            self.records -= 1;
+            let mut next = rest;
+            let (age, _) = open(&mut next);
+            self.first += age;
+        }
+        self.bytes.drain(..taken);
+        self.tail = self.tail.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        self.trim();
+    }
+
+    /// All records, the oldest first; each is read only when asked for.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Tick, Unpacker<'_>)> {
+        let mut rest = Unpacker(&self.bytes);
+        let mut tick = Tick::from(self.first);
+        (0..self.records).map(move |number| {
+            let (age, body) = open(&mut rest);
+            tick += if number == 0 { 0 } else { Tick::from(age) };
+            (tick, body)
+        })
+    }
+
+    /// The records from `from` on, read.
+    pub(super) fn since(&self, from: Tick) -> impl Iterator<Item = (Tick, T)> {
+        let young = self.records().filter(move |(tick, _)| *tick >= from);
+        young.map(|(tick, mut body)| (tick, T::read(&mut body)))
+    }
+
+    /// Bytes held outside of the value itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Tape::default();
+    }
+
+    fn append(&mut self, at: u32, value: &T) {
+        let age = if self.records == 0 { 0 } else { at - self.last };
+        self.first = if self.records == 0 { at } else { self.first };
+        self.last = at;
+        self.tail = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.records += 1;
+        self.write(age, value);
+    }
+
+    fn insert(&mut self, at: u32, value: &T) {
+        let mut records: Vec<(Tick, T)> = self.since(0).collect();
+        let at = Tick::from(at);
+        match records.binary_search_by_key(&at, |(tick, _)| *tick) {
+            Ok(place) => records[place].1.add(value),
+            Err(place) => {
+                let mut copy = T::default();
+                copy.add(value);
+                records.insert(place, (at, copy));
+            }
+        }
+        self.bytes.clear();
+        self.records = 0;
+        for (tick, value) in &records {
+            self.append(short(*tick), value);
+        }
+    }
+
+    /// Writes a record at the end. Its length stands in front in one byte; in the rare case that this
+    /// is not enough, the record is moved up.
+    fn write(&mut self, age: u32, value: &T) {
+        let start = self.bytes.len();
+        self.bytes.push(0);
+        put(&mut self.bytes, u64::from(age));
+        value.write(&mut self.bytes);
+        let length = self.bytes.len() - start - 1;
+        match u8::try_from(length) {
+            Ok(short) if short < 0x80 => self.bytes[start] = short,
+            _ => {
+                let mut prefix = Vec::with_capacity(3);
+                put(&mut prefix, length as u64);
+                self.bytes.splice(start..=start, prefix);
+            }
+        }
+    }
+
+    /// Doubling leaves up to half of a list unused; here there are too many lists for that.
+    fn trim(&mut self) {
+        let used = self.bytes.len();
+        if self.bytes.capacity() > used + used / 3 + 64 {
+            self.bytes.shrink_to(used + used / 8 + 16);
+        }
+    }
+}
+
+/// The age of a record and its body; `rest` moves on to the next record.
+fn open<'a>(rest: &mut Unpacker<'a>) -> (u32, Unpacker<'a>) {
+    let length = usize::try_from(rest.int()).unwrap_or(usize::MAX);
+    let mut body = rest.take(length);
+    let age = u32::try_from(body.int()).unwrap_or(u32::MAX);
+    (age, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::aggregate::PathSum;
+    use super::*;
+
+    fn sum(calls: u64) -> PathSum {
+        PathSum { calls, critical: calls.saturating_mul(1_000_003) }
+    }
+
+    fn unpacked(tape: &Tape<PathSum>) -> Vec<(Tick, PathSum)> {
+        tape.since(0).collect()
+    }
+
+    #[test]
+    fn integers_of_all_lengths_come_back() {
+        let mut out = Vec::new();
+        let all: Vec<u64> = (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1]).collect();
+        all.iter().for_each(|&value| put(&mut out, value));
+        all.iter().for_each(|&value| put_wide(&mut out, u128::from(value) << 60));
+        let mut from = Unpacker(&out);
+        assert!(all.iter().all(|&value| from.int() == value));
+        assert!(all.iter().all(|&value| from.wide() == u128::from(value) << 60));
+        assert!(from.0.is_empty() && from.int() == 0 && from.wide() == 0);
+    }
+
+    proptest! {
+        /// The oracle is a sorted map.
+        #[test]
+        fn a_tape_is_a_sorted_map(steps in prop::collection::vec((0u64..40, 1u64..1 << 40, any::<bool>()), 1..60)) {
+            let mut tape = Tape::default();
+            let mut map = std::collections::BTreeMap::new();
+            for (tick, calls, takes) in steps {
+                tape.add(tick, &sum(calls));
+                map.entry(tick).or_insert_with(PathSum::default).add(&sum(calls));
+                if takes {
+                    let mut taken = Vec::new();
+                    tape.take_while(|first| first < tick, |tick, value| taken.push((tick, value)));
+                    let rest = map.split_off(&tick);
+                    prop_assert_eq!(taken, std::mem::replace(&mut map, rest).into_iter().collect::<Vec<_>>());
+                }
+                let expected: Vec<_> = map.iter().map(|(&tick, &value)| (tick, value)).collect();
+                prop_assert_eq!(unpacked(&tape), expected);
+                prop_assert_eq!((tape.len(), tape.first()), (map.len(), map.keys().next().copied()));
+                prop_assert!(tape.heap_bytes() <= tape.bytes.len() * 4 / 3 + 64);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What judging costs: CPU time a slice and bytes a key, against the number of keys.
+//!
+//! `cargo run --profile fast --example bench_judge [KEYS...]`. Made-up sums go straight to the judge, as shards
+//! would hand them over; making them is not counted. It knows no spans, so it says nothing of decoding.
+
+use std::fs;
+
+use laghound::engine::EngineParams;
+use laghound::engine::aggregate::{
+    AttrSum, Calls, Delta, Detail, EntrySum, FanOut, GroupKey, GroupSum, Id, NodeKey, NodeSum,
+    PathSum, SliceSums, Slowest,
+};
+use laghound::engine::histogram::{Sparse, bucket_of};
+use laghound::engine::judge::Judge;
+use laghound::model::{
+    AttrSetId, InternLimits, Interner, KeyId, Nanos, SpanKind, Sym, Timestamp, TraceId,
+};
+
+/// Keys of one request: an entry, three calls of other services, their work, and a query of each.
+const KEYS: usize = 10;
+/// Calls of a key in a slice.
+const CALLS: u64 = 20;
+/// Sets of attributes among the calls of a key.
+const INSTANCES: u32 = 3;
+
+fn main() {
+    let asked: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let asked = if asked.is_empty() { vec![1_000, 10_000, 100_000] } else { asked };
+    println!(
+        "| keys | active | CPU ms a slice, median | longest | board, ms | bytes a key | resident bytes a key |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for keys in asked {
+        measure(keys);
+    }
+}
+
+/// Fills a baseline, then measures with everything active, with a tenth, and in an incident of all.
+fn measure(keys: usize) {
+    let before = resident();
+    let mut bench = Bench::new(keys);
+    let full = if keys > 20_000 { 60 } else { 400 };
+    for _ in 0..full {
+        bench.slice(keys, 1.0);
+    }
+    let resident = resident().saturating_sub(before) / keys as u64;
+    let bytes = bench.judge.bytes() / keys;
+    for (name, active, slowdown) in
+        [("all", keys, 1.0), ("a tenth", keys / 10, 1.0), ("all, a tenth of it slow", keys, 1.5)]
+    {
+        for _ in 0..20 {
+            bench.slice(active, slowdown);
+        }
+        let mut costs: Vec<(u64, u64)> = (0..20).map(|_| bench.slice(active, slowdown)).collect();
+        let boards = costs.iter().map(|cost| cost.1).sum::<u64>() / costs.len() as u64;
+        costs.sort_unstable();
+        let ms = |nanos: u64| nanos as f64 / 1e6;
+        let (median, longest) = (ms(costs[costs.len() / 2].0), ms(costs[costs.len() - 1].0));
+        println!(
+            "| {keys} | {name} | {median:.1} | {longest:.1} | {:.1} | {bytes} | {resident} |",
+            ms(boards)
+        );
+    }
+    assert_eq!(bench.incidents, 1, "the last stretch is an incident, and nothing else is");
+}
+
+struct Bench {
+    judge: Judge,
+    names: Interner,
+    entries: usize,
+    slice: u64,
+    defined: bool,
+    board: laghound::engine::verdict::Board,
+    incidents: usize,
+    draw: u64,
+}
+
+impl Bench {
+    fn new(keys: usize) -> Bench {
+        const MANY: usize = 1 << 24;
+        let limits = InternLimits {
+            services: MANY,
+            operations: MANY,
+            operations_per_service: MANY,
+            strings: MANY,
+            ..InternLimits::default()
+        };
+        Bench {
+            judge: Judge::new(EngineParams::default()),
+            names: Interner::new(limits),
+            entries: keys / KEYS,
+            slice: 358_000_000,
+            defined: false,
+            board: laghound::engine::verdict::Board::default(),
+            incidents: 0,
+            draw: 1,
+        }
+    }
+
+    /// Hands over and judges a slice; CPU nanoseconds for that and for the board.
+    fn slice(&mut self, active: usize, slowdown: f64) -> (u64, u64) {
+        let (nodes, paths) = if self.defined { Default::default() } else { self.definitions() };
+        self.defined = true;
+        let slice = self.slice;
+        self.slice += 1;
+        let sums = self.sums(active / KEYS, slowdown);
+        let delta = Delta { nodes, paths, slices: vec![(slice, sums)] };
+        let now = Timestamp::from_secs((slice + 1) * 5 + 6);
+        let start = cpu_nanos();
+        self.judge.merge(0, delta, &self.names);
+        self.judge.advance(now, &self.names);
+        let judged = cpu_nanos();
+        self.board = self.judge.board(&self.names);
+        let published = cpu_nanos();
+        self.incidents = self.board.open.len() + self.board.closed.len();
+        (judged - start, published - judged)
+    }
+
+    fn definitions(&self) -> (Vec<NodeKey>, Vec<(Option<Id>, Id)>) {
+        let (mut nodes, mut paths) = (Vec::new(), Vec::new());
+        for entry in 0..self.entries {
+            let mut place = |above: Option<Id>, key: NodeKey| {
+                let id = Id::try_from(nodes.len()).expect("a bench is small");
+                nodes.push(key);
+                paths.push((above, id));
+                id
+            };
+            let shop = self.names.service(format!("shop-{entry}").as_bytes());
+            let key = |service: Sym, name: &str, kind| -> KeyId {
+                self.names.key(service, name.as_bytes(), kind)
+            };
+            let root = place(None, NodeKey::Own(key(shop, "GET /", SpanKind::Server)));
+            for call in 0..3 {
+                let callee = self.names.service(format!("callee-{entry}-{call}").as_bytes());
+                let peer = self.names.string(format!("db-{entry}-{call}").as_bytes());
+                let client = key(shop, &format!("call {call}"), SpanKind::Client);
+                let edge = place(Some(root), NodeKey::Edge(client, callee));
+                place(Some(edge), NodeKey::Request(client, callee));
+                place(Some(edge), NodeKey::Response(client, callee));
+                let server =
+                    place(Some(edge), NodeKey::Own(key(callee, "serve", SpanKind::Server)));
+                let query = key(callee, "SELECT", SpanKind::Client);
+                place(Some(server), NodeKey::Leaf(query, Some(peer)));
+            }
+        }
+        (nodes, paths)
+    }
+
+    /// The sums of one slice. A node is a path here: each occurs under one entry.
+    fn sums(&mut self, entries: usize, slowdown: f64) -> SliceSums {
+        const NODES: usize = 16;
+        let mut sums = SliceSums::default();
+        for entry in 0..entries {
+            let first = entry * NODES;
+            let id = |node: usize| Id::try_from(first + node).expect("a bench is small");
+            let mut duration = 0;
+            for node in 0..NODES {
+                let slow = entry % 10 == 0 && node == 4;
+                let factor = if slow { slowdown } else { 1.0 };
+                let (sum, critical) = self.node(first + node, factor);
+                duration += critical;
+                sums.nodes.push((id(node), sum));
+                sums.paths.push((id(node), PathSum { calls: CALLS, critical }));
+                let group = match node {
+                    0 => GroupKey::Service(Sym(1)),
+                    _ => GroupKey::Service(Sym(2 + u32::try_from(node % 13).unwrap_or(0))),
+                };
+                if node < 13 {
+                    let mean = u128::from(critical / CALLS);
+                    let squares = mean * mean * u128::from(CALLS) * 11 / 10;
+                    sums.groups.push(((id(0), group), GroupSum { critical, squares }));
+                }
+            }
+            for call in 0..3 {
+                let edge = 1 + 5 * call;
+                for (parent, child) in [(0, edge), (edge, edge + 3), (edge + 3, edge + 4)] {
+                    let calls = u32::try_from(CALLS).unwrap_or(0);
+                    sums.pairs
+                        .push(((id(parent), id(child)), FanOut::from_counts(vec![(1, calls)])));
+                }
+            }
+            sums.entries.push((id(0), EntrySum { requests: CALLS, duration }));
+        }
+        sums
+    }
+
+    /// Calls of a node, log-normal about a typical time of its own between 0.1 and 30 ms.
+    fn node(&mut self, number: usize, factor: f64) -> (NodeSum, u64) {
+        let usual = 1e5 * 300f64.powf((number * 7_919 % 1_000) as f64 / 1e3) * factor;
+        let mut counts = Vec::new();
+        let mut by_attrs: Vec<AttrSum> = (0..INSTANCES)
+            .map(|attrs| AttrSum { attrs: AttrSetId(attrs + 1), calls: 0, self_time: 0 })
+            .collect();
+        let (mut total, mut slowest) = (0, None);
+        for call in 0..CALLS {
+            let normal: f64 = (0..6).map(|_| self.unit()).sum::<f64>() - 3.0;
+            let self_time = Nanos::from_secs_f64(usual * (0.5 * normal).exp() / 1e9);
+            counts.push((bucket_of(self_time), 1));
+            total += self_time.0;
+            let sum = &mut by_attrs[usize::try_from(call).unwrap_or(0) % INSTANCES as usize];
+            sum.calls += 1;
+            sum.self_time += self_time.0;
+            let trace =
+                TraceId::new(u128::from(self.draw) << 64 | u128::from(call)).expect("not zero");
+            slowest = slowest.max(Some(Slowest { self_time, trace }));
+        }
+        let calls = Calls { requests: CALLS, histogram: Sparse::from_counts(counts) };
+        (NodeSum { calls, detail: Detail { slowest, by_attrs } }, total)
+    }
+
+    /// Between 0 and 1.
+    fn unit(&mut self) -> f64 {
+        self.draw = self
+            .draw
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.draw >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// CPU time of this thread.
+fn cpu_nanos() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+}
+
+/// Resident bytes of this process.
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * 4096
+}
