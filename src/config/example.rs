@@ -64,11 +64,11 @@ fn docs_of(section: &str) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Key;
 
     #[test]
     fn every_section_has_its_lines() {
-        for key in KEYS {
-            let section = key.name.split('.').next().expect("has a first word");
+        for section in KEYS.iter().filter_map(|key| Some(key.name.split_once('.')?.0)) {
             assert!(!docs_of(section).is_empty(), "{section}");
         }
     }
@@ -77,8 +77,11 @@ mod tests {
     fn keys_of_one_section_stand_together() {
         let text = example();
         for (name, _) in SECTIONS {
-            let heading = format!("\n{}:\n", name.trim_end_matches('_'));
-            assert_eq!(text.matches(&heading).count(), 1, "{heading:?}");
+            let name = name.trim_end_matches('_');
+            // A section of the table whose keys have no common first word is none in the file.
+            let is_section = Key::is_section(name);
+            let heading = format!("\n{name}:\n");
+            assert_eq!(text.matches(&heading).count(), usize::from(is_section), "{heading:?}");
         }
     }
 }

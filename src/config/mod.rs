@@ -10,6 +10,7 @@ mod endpoint;
 mod example;
 mod expand;
 mod keys;
+mod memory;
 mod problem;
 mod resolve;
 mod settings;
@@ -19,11 +20,12 @@ mod yaml;
 pub use endpoint::Endpoint;
 pub use example::example;
 pub use keys::Key;
+pub use memory::MemoryLimit;
 pub use problem::{ConfigError, Excerpt, Place, Problem};
 pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
 pub use settings::{
-    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, KEYS, Log, Names, Publish,
-    Receiver, Shutdown, Where,
+    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, KEYS, Log, Memory, Names,
+    Publish, Receiver, Shutdown, Where,
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 
@@ -40,8 +42,10 @@ impl Config {
         EngineParams {
             assembly: self.assembly_params(),
             detection: self.detection_params(),
+            max_nodes: self.engine.max_nodes,
+            max_paths: self.engine.max_paths,
+            max_incidents: self.publish.max_incidents,
             expire_after: self.publish.series_expiration,
-            ..EngineParams::default()
         }
     }
 
@@ -56,11 +60,15 @@ impl Config {
                 message_bytes: bytes(self.receiver.max_request_size),
                 cost: CostLimits {
                     spans: self.receiver.max_spans_per_request,
-                    ..CostLimits::default()
+                    elements: self.receiver.max_elements_per_request,
                 },
                 body: self.connections.request_timeout,
             },
-            max_in_flight: self.receiver.max_in_flight.as_u64(),
+            memory_limit: match self.memory.limit {
+                MemoryLimit::Auto => None,
+                MemoryLimit::Bytes(bytes) => Some(bytes),
+            },
+            max_in_flight: bytes(self.receiver.max_in_flight),
             connections: self.connection_limits(),
             threads: self.engine.threads,
             engine: self.engine_params(),
@@ -110,7 +118,7 @@ impl Config {
         Interest {
             resource: self.where_.resource_attributes.clone(),
             span: self.where_.span_attributes.clone(),
-            ..Interest::default()
+            max_attributes: self.where_.max_attributes,
         }
     }
 
@@ -138,7 +146,8 @@ impl Config {
             services: names.max_services,
             operations: names.max_operations,
             operations_per_service: names.max_operations_per_service,
-            ..InternLimits::default()
+            strings: names.max_strings,
+            attr_sets: names.max_attribute_sets,
         }
     }
 }
@@ -210,6 +219,8 @@ mod tests {
             ("names.max_services", "10"),
             ("names.max_operations", "11"),
             ("names.max_operations_per_service", "9"),
+            ("names.max_strings", "12"),
+            ("names.max_attribute_sets", "13"),
         ];
         let handed = |name: &str| name.starts_with("assembly.") || name.starts_with("names.");
         assert_eq!(KEYS.iter().filter(|key| handed(key.name)).count(), flags.len());
@@ -234,7 +245,8 @@ mod tests {
             services: 10,
             operations: 11,
             operations_per_service: 9,
-            ..InternLimits::default()
+            strings: 12,
+            attr_sets: 13,
         };
         assert_eq!(config.intern_limits(), names);
     }

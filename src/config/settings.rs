@@ -8,10 +8,12 @@ use bytesize::ByteSize;
 
 use super::endpoint::Endpoint;
 use super::keys::{Key, settings};
+use super::memory::MemoryLimit;
 use super::value::{LogFormat, LogLevel, Setting, names, within};
-use crate::engine::params::AssemblyParams;
+use crate::engine::params::{AssemblyParams, EngineParams};
 use crate::live::net::ConnectionLimits;
 use crate::model::{InternLimits, Nanos};
+use crate::otlp::{CostLimits, Interest};
 
 settings! {
     /// Where spans come in, and how much of them at once.
@@ -35,6 +37,10 @@ settings! {
         /// bytes on the wire, so the size alone says little. Exporters send hundreds to thousands.
         max_spans_per_request: usize = "receiver.max_spans_per_request", 100_000,
             in 1..=10_000_000;
+        /// Everything else in one request: resources, scopes, events, links, attributes and their
+        /// values, counted in the same pass. Twenty for each span.
+        max_elements_per_request: usize = "receiver.max_elements_per_request",
+            CostLimits::default().elements, in 1..=100_000_000;
     }
 
     /// Where people and Prometheus look.
@@ -90,11 +96,27 @@ settings! {
             in ByteSize::kib(8)..=ByteSize::mib(1);
     }
 
+    /// How much memory there is.
+    memory: Memory {
+        /// Memory of the process, all together, divided over requests, traces, baselines, series and
+        /// connections; limits that would not fit are lowered at the start, which is logged. auto
+        /// takes 90 % of what the cgroup (the container) allows, or 512MiB where it allows anything.
+        limit: MemoryLimit = "memory_limit", MemoryLimit::Auto;
+    }
+
     /// The analysis.
     engine: Engine {
         /// Threads that analyse traces. 0 takes one for each CPU available; the verdict does not
         /// depend on it.
         threads: usize = "engine.threads", 0, in 0..=1024;
+        /// Nodes of the call graph (an operation, a call from it, a gap before or after the call) that
+        /// one thread tells apart; the rest is one. Five for each operation.
+        max_nodes: usize = "engine.max_nodes", EngineParams::default().max_nodes,
+            in 10..=100_000_000;
+        /// Paths from an entry to a node that one thread tells apart; the rest is one. Two for each
+        /// node: a node is mostly reached in one or two ways.
+        max_paths: usize = "engine.max_paths", EngineParams::default().max_paths,
+            in 10..=100_000_000;
     }
 
     /// How spans are put together to traces.
@@ -163,6 +185,12 @@ settings! {
         /// Operations of one service: the share of a service that puts ids into its span names.
         max_operations_per_service: usize = "names.max_operations_per_service",
             InternLimits::default().operations_per_service, in 1..=10_000_000;
+        /// Names of dependencies and values of attributes, all together. Five for each operation.
+        max_strings: usize = "names.max_strings", InternLimits::default().strings,
+            in 1..=100_000_000;
+        /// Combinations of attribute values: one for each instance, mostly.
+        max_attribute_sets: usize = "names.max_attribute_sets", InternLimits::default().attr_sets,
+            in 1..=100_000_000;
     }
 
     /// Attributes by which slow calls may be singled out: one instance, version or zone of many.
@@ -174,6 +202,9 @@ settings! {
         ]);
         /// Of the span. None by default: their values (user, URL, order) are often without number.
         span_attributes: Vec<String> = "where.span_attributes", names(&[]);
+        /// Attributes of one span or one resource that are looked at: as many as SDKs allow a span.
+        max_attributes: usize = "where.max_attributes", Interest::default().max_attributes,
+            in 1..=10_000;
     }
 
     /// What is published, and for how long.
@@ -185,6 +216,10 @@ settings! {
         /// Series on /metrics, all together; beyond it operations fold into `__overflow__`. About what
         /// one Prometheus target should be asked for at most.
         max_series: usize = "publish.max_series", 100_000, in 100..=10_000_000;
+        /// Incidents that are over and still shown, on the page and by the API: more than anybody
+        /// scrolls through.
+        max_incidents: usize = "publish.max_incidents", EngineParams::default().max_incidents,
+            in 0..=10_000;
     }
 
     /// What is logged, to standard error.

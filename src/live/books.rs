@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::engine::account::{Account, CloseReason, DropReason};
 use crate::publish::ledger::{Ledger, Transport};
 
+/// Attributes of a span or a resource beyond it are not looked at.
+pub const MAX_ATTRIBUTES: &str = "where.max_attributes";
+
 /// The account, shared by receivers and shards.
 #[derive(Default)]
 pub struct Books {
@@ -25,6 +28,7 @@ impl Books {
             ledger.failed_requests.extend(failures.iter().map(|&reason| ((transport, reason), 0)));
         }
         ledger.dropped = DropReason::ALL.map(|reason| (reason.as_str(), 0)).into();
+        ledger.limit_hits = [(MAX_ATTRIBUTES, 0)].into();
         ledger.traces_closed = CloseReason::ALL.map(|reason| (reason.as_str(), 0)).into();
         Books { ledger: Mutex::new(ledger) }
     }
@@ -44,6 +48,13 @@ impl Books {
     /// A request failed as a whole.
     pub fn fail(&self, transport: Transport, reason: &'static str) {
         *self.lock().failed_requests.entry((transport, reason)).or_default() += 1;
+    }
+
+    /// A limit has bitten so many times: the setting that holds it.
+    pub fn hit(&self, limit: &'static str, times: u64) {
+        if times > 0 {
+            *self.lock().limit_hits.entry(limit).or_default() += times;
+        }
     }
 
     /// What became of spans in a shard: the difference between two of its accounts.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::books::Books;
+use super::books::{Books, MAX_ATTRIBUTES};
 use super::budget::{Budget, Origin, Permit};
 use super::pipeline::Pipeline;
 use crate::model::{Interner, Nanos, SpanDefect, SpanRecord};
@@ -58,7 +58,7 @@ impl Intake for LiveIntake {
     }
 
     fn skipped_attributes(&self, count: u64) {
-        tracing::debug!(count, "attributes beyond the limit were not looked at");
+        self.books.hit(MAX_ATTRIBUTES, count);
     }
 }
 

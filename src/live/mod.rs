@@ -2,8 +2,10 @@
 
 pub mod books;
 pub mod budget;
+mod cgroup;
 pub mod clock;
 pub mod intake;
+mod memory;
 pub mod net;
 pub mod pipeline;
 pub mod replay;

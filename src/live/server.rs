@@ -25,6 +25,7 @@ use super::books::Books;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::intake::{LiveIntake, failures, refusals};
+use super::memory::{self, Plan};
 use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
 use super::status::Status;
@@ -49,8 +50,10 @@ pub struct Settings {
     pub admin: String,
     /// Bounds of one request.
     pub request: ReceiveLimits,
+    /// Bytes of memory, all together; `None` for what the kernel allows.
+    pub memory_limit: Option<u64>,
     /// Bytes of requests on their way, all together.
-    pub max_in_flight: u64,
+    pub max_in_flight: usize,
     /// Bounds of the connections to each address.
     pub connections: ConnectionLimits,
     /// Shards; 0 for as many as there are CPUs.
@@ -104,6 +107,8 @@ pub struct Server {
     receivers: Endpoints,
     admin: Endpoints,
     threads: Threads,
+    /// What goes on beside serving; ends with the server.
+    background: JoinSet<()>,
 }
 
 /// Listeners that end together.
@@ -134,7 +139,9 @@ impl Server {
     ///
     /// # Errors
     /// An address cannot be bound, or there are no more threads. Nothing is left running.
-    pub async fn start(settings: Settings) -> Result<Server, StartError> {
+    pub async fn start(mut settings: Settings) -> Result<Server, StartError> {
+        let plan = Plan::of(memory::limit(settings.memory_limit));
+        plan.fit(&mut settings);
         let grpc = bind("otlp_grpc", "receiver.grpc.endpoint", &settings.grpc).await?;
         let http = bind("otlp_http", "receiver.http.endpoint", &settings.http).await?;
         let admin = bind("admin", "admin.endpoint", &settings.admin).await?;
@@ -143,7 +150,7 @@ impl Server {
             http: http.local_addr()?,
             admin: admin.local_addr()?,
         };
-        let (receiver, status, threads) = analysis(&settings)?;
+        let (receiver, status, threads) = analysis(&settings, plan)?;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", ServingStatus::Serving).await;
         health.set_service_status(SERVICE, ServingStatus::Serving).await;
@@ -167,7 +174,10 @@ impl Server {
         receivers.serve(http, &listeners[1]);
         endpoint.serve(admin, &listeners[2]);
         status.attach(listeners);
-        let server = Server { addresses, status, health, receivers, admin: endpoint, threads };
+        let mut background = JoinSet::new();
+        background.spawn(memory::watch(plan.limit, Arc::clone(&status.budget)));
+        let server =
+            Server { addresses, status, health, receivers, admin: endpoint, threads, background };
         server.announce();
         Ok(server)
     }
@@ -189,7 +199,7 @@ impl Server {
 
     /// Ends in order, within `grace`. Returns whether everything was finished.
     pub async fn stop(self, grace: Nanos) -> bool {
-        let Server { status, health, receivers, admin, threads, .. } = self;
+        let Server { status, health, receivers, admin, threads, background, .. } = self;
         let grace = Duration::from_nanos(grace.0);
         status.stopping.store(true, Ordering::Relaxed);
         health.set_service_status("", ServingStatus::NotServing).await;
@@ -206,6 +216,7 @@ impl Server {
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
             // Until here it could be seen how far it has come.
             admin.stop(grace / 4).await;
+            drop(background);
             answered
         };
         match tokio::time::timeout(grace, finished).await {
@@ -228,9 +239,11 @@ impl Server {
     }
 }
 
+/// OTLP by gRPC, OTLP by HTTP, admin.
+pub(super) const LISTENERS: usize = 3;
+
 /// As many connections as there are descriptors for.
 fn affordable(limits: &ConnectionLimits) -> ConnectionLimits {
-    const LISTENERS: usize = 3;
     let descriptors = net::raise_descriptor_limit(limits.max.saturating_mul(LISTENERS));
     let affordable = limits.within(descriptors, LISTENERS);
     if affordable.max < limits.max {
@@ -259,7 +272,7 @@ async fn only_http_2(request: Request, next: Next) -> Response {
 type Analysis = (Arc<Receiver<LiveIntake>>, Arc<Status>, Threads);
 
 /// Starts the threads and what leads to them.
-fn analysis(settings: &Settings) -> Result<Analysis, StartError> {
+fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
     let names = Arc::new(Interner::new(settings.names));
     let rules = Arc::new(AttributeRules::new(&settings.interest, &names));
     let books = Arc::new(Books::new(&refusals(), &failures()));
@@ -271,10 +284,10 @@ fn analysis(settings: &Settings) -> Result<Analysis, StartError> {
     let (pipeline, threads) =
         Pipeline::start(settings.engine, shards, clock, names, Arc::clone(&books))?;
     let pipeline = Arc::new(pipeline);
-    let budget = Budget::new(settings.max_in_flight);
+    let budget = Budget::new(settings.max_in_flight as u64);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));
     let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
-    let status = Arc::new(Status::new(pipeline, budget));
+    let status = Arc::new(Status::new(pipeline, budget, plan));
     Ok((receiver, status, threads))
 }
 

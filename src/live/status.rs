@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::budget::Budget;
+use super::memory::{Plan, cost};
 use super::net::Listener;
 use super::pipeline::Pipeline;
 use crate::engine::verdict::Board;
-use crate::model::Span;
 use crate::publish::admin::Source;
 use crate::publish::ledger::Ledger;
 
@@ -15,15 +15,16 @@ use crate::publish::ledger::Ledger;
 pub(super) struct Status {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) budget: Arc<Budget>,
+    plan: Plan,
     /// The process is on its way out.
     pub(super) stopping: AtomicBool,
     listeners: OnceLock<Vec<Arc<Listener>>>,
 }
 
 impl Status {
-    pub(super) fn new(pipeline: Arc<Pipeline>, budget: Arc<Budget>) -> Status {
+    pub(super) fn new(pipeline: Arc<Pipeline>, budget: Arc<Budget>, plan: Plan) -> Status {
         let (stopping, listeners) = Default::default();
-        Status { pipeline, budget, stopping, listeners }
+        Status { pipeline, budget, plan, stopping, listeners }
     }
 
     /// The listeners, once they are there.
@@ -33,6 +34,9 @@ impl Status {
     }
 }
 
+/// Series that an operation has on `/metrics`, in round numbers.
+const SERIES_OF_OPERATION: u64 = 10;
+
 impl Source for Status {
     fn board(&self) -> Arc<Board> {
         self.pipeline.board()
@@ -40,14 +44,27 @@ impl Source for Status {
 
     fn ledger(&self) -> Ledger {
         let mut ledger = self.pipeline.books().read();
-        ledger.memory_bytes.insert("in_flight", self.budget.used());
-        ledger.memory_bytes.insert("traces", ledger.pending_spans * size_of::<Span>() as u64);
-        ledger.memory_limit_bytes = self.budget.limit();
+        let board = self.board();
         ledger.overflow_spans =
-            self.board().operations.iter().filter(|op| op.is_overflow()).map(|op| op.spans).sum();
+            board.operations.iter().filter(|op| op.is_overflow()).map(|op| op.spans).sum();
+        let names = self.pipeline.names();
+        ledger.repaired_names = names.repaired_names();
+        ledger.limit_hits.insert("names", names.overflowed_names());
         let listeners = self.listeners.get().map(Vec::as_slice).unwrap_or_default();
         ledger.listeners =
             listeners.iter().map(|listener| (listener.what(), listener.ledger())).collect();
+        let connections: u64 = ledger.listeners.values().map(|listener| listener.open).sum();
+        let operations = board.operations.len() as u64;
+        let traces = ledger.pending_spans * cost::SPAN + ledger.pending_traces * cost::TRACE;
+        ledger.memory_bytes = [
+            ("in_flight", self.budget.used()),
+            ("traces", traces),
+            ("baselines", operations * cost::OPERATION),
+            ("series", operations * SERIES_OF_OPERATION * cost::SERIES),
+            ("connections", connections * cost::CONNECTION),
+        ]
+        .into();
+        ledger.memory_limit_bytes = self.plan.limit;
         ledger
     }
 

@@ -69,7 +69,7 @@ pub struct Receiver<I> {
 }
 
 /// What a decoded span takes: once as it comes out of the decoder, once as it goes to its shard.
-const DECODED_SPAN: usize = 2 * size_of::<SpanRecord>();
+pub const DECODED_SPAN: u64 = 2 * size_of::<SpanRecord>() as u64;
 
 /// A message of this size is decoded within a millisecond or two, so it need not leave the thread that serves
 /// connections; larger ones must, or a few of them would hold up everyone else's.
@@ -163,7 +163,7 @@ impl<I: Intake> Receiver<I> {
         let spans = batch.spans.len();
         if spans > 0 {
             // The body is done with as soon as this returns.
-            permit.shrink(spans * DECODED_SPAN);
+            permit.shrink(decoded(spans));
             let offered = self.intake.offer(transport, batch.spans, permit);
             offered.map_err(|overloaded| self.overloaded(transport, spans, overloaded))?;
         }
@@ -207,7 +207,7 @@ impl<I: Intake> Receiver<I> {
         spans: usize,
         permit: &mut I::Permit,
     ) -> Result<(), Refusal> {
-        let grown = permit.grow(spans * DECODED_SPAN);
+        let grown = permit.grow(decoded(spans));
         grown.map_err(|overloaded| self.overloaded(transport, spans, overloaded))
     }
 
@@ -227,6 +227,11 @@ impl<I: Intake> Receiver<I> {
             other => other,
         }
     }
+}
+
+fn decoded(spans: usize) -> usize {
+    let bytes = (spans as u64).saturating_mul(DECODED_SPAN);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// How many spans a JSON text holds at most, by its own word and before it is parsed. Links have span ids

@@ -78,6 +78,10 @@ pub struct Ledger {
     pub overflow_spans: u64,
     /// When the learned state was last saved.
     pub snapshot_at: Option<Timestamp>,
+    /// Names that were not UTF-8 or too long, and were repaired or cut.
+    pub repaired_names: u64,
+    /// How often a limit has bitten that nothing else tells of, by the setting that holds it.
+    pub limit_hits: ByReason,
     /// Connections, by listener.
     pub listeners: BTreeMap<&'static str, ListenerLedger>,
 }
@@ -106,6 +110,8 @@ impl Default for Ledger {
             memory_limit_bytes: 0,
             overflow_spans: 0,
             snapshot_at: None,
+            repaired_names: 0,
+            limit_hits: ByReason::new(),
             listeners: BTreeMap::new(),
         }
     }

@@ -14,6 +14,11 @@ pub(super) struct ProcessStats {
     pub(super) max_fds: Option<u64>,
 }
 
+/// Bytes of this process that are in memory, if that can be told.
+pub fn resident_bytes() -> Option<u64> {
+    status_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// Ticks a second in `/proc`. Fixed at 100 by the kernel's interface on x86, ARM and RISC-V, whatever
 /// the kernel's own timer does.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -35,6 +35,8 @@ const SERIES: &str = "laghound_series";
 const SERIES_LIMIT: &str = "laghound_series_limit";
 const OVERFLOW_SPANS: &str = "laghound_overflow_spans_total";
 const DELAY: &str = "laghound_detection_delay_seconds";
+const REPAIRED_NAMES: &str = "laghound_repaired_names_total";
+const LIMIT_HITS: &str = "laghound_limit_hits_total";
 const CONNECTIONS: &str = "laghound_connections";
 const CONNECTIONS_ACCEPTED: &str = "laghound_connections_accepted_total";
 const CONNECTIONS_REFUSED: &str = "laghound_connections_refused_total";
@@ -50,7 +52,7 @@ const OPEN_FDS: &str = "process_open_fds";
 const MAX_FDS: &str = "process_max_fds";
 
 /// Every family, with what its HELP says.
-const FAMILIES: [Family<'static>; 28] = [
+const FAMILIES: [Family<'static>; 30] = [
     family(ACCEPTED, Kind::Counter, "Spans accepted from senders."),
     family(REFUSED, Kind::Counter, "Spans refused, and answered as refused."),
     family(FAILED, Kind::Counter, "Requests that failed as a whole."),
@@ -73,6 +75,16 @@ const FAMILIES: [Family<'static>; 28] = [
         DELAY,
         Kind::Histogram,
         "Seconds from the end of a span that shows a slowdown to the verdict.",
+    ),
+    family(
+        REPAIRED_NAMES,
+        Kind::Counter,
+        "Names that were not UTF-8 or too long, and were mended.",
+    ),
+    family(
+        LIMIT_HITS,
+        Kind::Counter,
+        "How often a limit has bitten, by the setting that holds it.",
     ),
     family(CONNECTIONS, Kind::Gauge, "Connections there are."),
     family(CONNECTIONS_ACCEPTED, Kind::Counter, "Connections taken."),
@@ -181,6 +193,10 @@ fn set_counters(ledger: &Ledger) {
     counter!(ANALYZED).absolute(ledger.analyzed);
     counter!(SKEWED).absolute(ledger.skewed);
     counter!(OVERFLOW_SPANS).absolute(ledger.overflow_spans);
+    counter!(REPAIRED_NAMES).absolute(ledger.repaired_names);
+    for (limit, hits) in &ledger.limit_hits {
+        counter!(LIMIT_HITS, "limit" => *limit).absolute(*hits);
+    }
 }
 
 fn set_gauges(ledger: &Ledger, memory_parts: &BTreeSet<&'static str>) {

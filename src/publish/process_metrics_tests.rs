@@ -19,6 +19,8 @@ fn ledger() -> Ledger {
         memory_limit_bytes: 1 << 29,
         overflow_spans: 8,
         snapshot_at: Some(after(0)),
+        repaired_names: 6,
+        limit_hits: [("where.max_attributes", 5)].into(),
         listeners: [("admin", listener())].into(),
     }
 }
@@ -62,6 +64,8 @@ fn the_page_shows_the_ledger() {
         assert_eq!(read.value(MEMORY_LIMIT, &[]), 536_870_912.0);
         assert_eq!(read.value(OVERFLOW_SPANS, &[]), 8.0);
         assert_eq!(read.value(SNAPSHOT, &[]), 1_790_000_400.0);
+        assert_eq!(read.value(REPAIRED_NAMES, &[]), 6.0);
+        assert_eq!(read.value(LIMIT_HITS, &[("limit", "where.max_attributes")]), 5.0);
         let admin = ("listener", "admin");
         assert_eq!(read.value(CONNECTIONS, &[admin]), 2.0);
         assert_eq!(read.value(CONNECTIONS_ACCEPTED, &[admin]), 11.0);

@@ -198,7 +198,7 @@ async fn http_keys_written_with_escapes_are_reserved_for_all_the_same() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(world.seen().len(), 3);
     let peak = world.intake.state.lock().unwrap().peak;
-    assert_eq!(peak, escaped.len() + 3 * DECODED_SPAN);
+    assert_eq!(peak, escaped.len() + decoded(3));
     assert_eq!(world.books(), books(&[("accepted http_json", 3)]));
 }
 
