@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use super::aggregate::{GroupKey, GroupSum, Id, NodeKey};
 use super::decompose::{Decomposition, NodePart};
 use super::graph::{Group, Pair};
-use super::histogram::{Dense, Distribution, Sparse};
+use super::histogram::{Bucket, Dense, Distribution, Sparse};
 use super::history::History;
 use super::node::Node;
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
-use super::rolling::{Cohort, Tick};
+use super::rolling::{Cohort, Tick, buckets};
 use super::statistics::{Moments, Share, mean_rose, share_rose};
 
 /// Everything that is hot.
@@ -196,15 +196,12 @@ impl Scene<'_> {
                     continue;
                 }
                 let cut = 0.5 + p.fan_out_growth * usual_maximum(counts.baseline(), learned);
-                let share = |counts: &Sparse, all: u64| Share {
-                    slow: above(counts, cut) as f64,
-                    all: all as f64,
-                };
-                let evidence = share_rose(
-                    share(&counts.since(from), recent),
-                    share(counts.baseline(), learned),
-                    p.min_slow,
-                );
+                let share = |slow: u64, all: u64| Share { slow: slow as f64, all: all as f64 };
+                // Most never come near the cut: read without being put together.
+                let young = counts.recent().records().filter(|(tick, _)| *tick >= from);
+                let now = young.map(|(_, mut body)| above(buckets(&mut body), cut)).sum();
+                let before = above(counts.baseline().iter(), cut);
+                let evidence = share_rose(share(now, recent), share(before, learned), p.min_slow);
                 if evidence >= p.min_evidence {
                     hot.fan_outs.insert((parent_id, child));
                 }
@@ -301,12 +298,8 @@ fn usual_maximum(counts: &Sparse, parent_calls: u64) -> f64 {
     0.0
 }
 
-fn above(counts: &Sparse, cut: f64) -> u64 {
-    counts
-        .iter()
-        .filter(|&(count, _)| f64::from(count) > cut)
-        .map(|(_, calls)| u64::from(calls))
-        .sum()
+fn above(counts: impl Iterator<Item = (Bucket, u32)>, cut: f64) -> u64 {
+    counts.filter(|&(count, _)| f64::from(count) > cut).map(|(_, calls)| u64::from(calls)).sum()
 }
 
 /// The rise of a group's mean per request, nanoseconds, if it is beyond chance.
@@ -363,7 +356,7 @@ mod tests {
         let counts = Sparse::from_counts(vec![(1, 9_000), (3, 100), (50, 1)]);
         assert_eq!(usual_maximum(&counts, 10_000), 3.0);
         assert_eq!(usual_maximum(&Sparse::default(), 10_000), 0.0);
-        assert_eq!(above(&counts, 2.0), 101);
+        assert_eq!(above(counts.iter(), 2.0), 101);
     }
 
     #[test]

@@ -77,7 +77,13 @@ impl Sparse {
     pub fn add(&mut self, bucket: Bucket, count: u32) {
         match self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
             Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(count),
-            Err(at) => self.0.insert(at, (bucket, count)),
+            Err(at) => {
+                // Not by doubling: there is one of these for every node, and most stay small.
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact(4);
+                }
+                self.0.insert(at, (bucket, count));
+            }
         }
     }
 

@@ -223,7 +223,8 @@ impl Judge {
         let hot = std::mem::take(&mut self.candidate);
         let affected = self.entries_with(&hot);
         let onset = self.onset(&hot, &affected);
-        let attribution = self.attribute(Cohort::since(onset), &affected, &hot);
+        let believed = self.believed(&affected);
+        let attribution = self.attribute(Cohort::since(onset), &affected, &hot, &believed);
         let mut incident = self.describe(&attribution, onset, names);
         let worth_it = self.is_felt(&attribution) && !incident.suspects.is_empty();
         let Some(first) = attribution.accused.first().filter(|_| worth_it) else {
@@ -260,7 +261,9 @@ impl Judge {
         if lasted > self.params.detection.adopt_after {
             return Some(self.close(open, true));
         }
-        let per_slice = self.attribute(Cohort::at(self.tick), &open.affected, &open.hot);
+        let mut believed = self.believed(&open.affected);
+        let now = Cohort::at(self.tick);
+        let per_slice = self.attribute(now, &open.affected, &open.hot, &believed);
         self.add_up(&per_slice);
         if hot.is_empty() {
             open.quiet += 1;
@@ -273,18 +276,27 @@ impl Judge {
         open.quiet = 0;
         open.last_hot = self.tick;
         open.hot.extend(&hot);
-        open.affected = self.entries_with(&open.hot);
+        let affected = self.entries_with(&open.hot);
+        if affected != open.affected {
+            believed = self.believed(&affected);
+            open.affected = affected;
+        }
         self.freeze(&mut open);
-        let event = self.update(&mut open, names);
+        let event = self.update(&mut open, &believed, names);
         self.open = Some(open);
         event
     }
 
     /// Computes the suspects of an open incident anew.
-    fn update(&self, open: &mut OpenIncident, names: &Interner) -> Option<Event> {
+    fn update(
+        &self,
+        open: &mut OpenIncident,
+        believed: &BTreeSet<Id>,
+        names: &Interner,
+    ) -> Option<Event> {
         let oldest = (self.tick + 1).saturating_sub(self.params.detection.cohort);
         let from = open.onset.max(oldest);
-        let attribution = self.attribute(Cohort::since(from), &open.affected, &open.hot);
+        let attribution = self.attribute(Cohort::since(from), &open.affected, &open.hot, believed);
         let described = self.describe(&attribution, from, names);
         let first = attribution.accused.first().filter(|_| !described.suspects.is_empty())?;
         let was = open.published.suspects.first().map(|suspect| suspect.service.clone());
@@ -319,12 +331,21 @@ impl Judge {
         Event::Closed(incident)
     }
 
-    fn attribute(&self, cohort: Cohort, affected: &BTreeSet<Id>, hot: &Hot) -> Attribution {
-        let scene = self.scene();
-        let params =
-            DetectionParams { min_evidence: scene.params.min_evidence_of_claim, ..*scene.params };
-        let believed = self.hot(|entry| affected.contains(&entry), params).nodes;
-        attribute(&scene, cohort, affected, hot, &believed)
+    /// Nodes whose rise is believed within an incident: less evidence will do than to open one.
+    fn believed(&self, affected: &BTreeSet<Id>) -> BTreeSet<Id> {
+        let detection = self.params.detection;
+        let params = DetectionParams { min_evidence: detection.min_evidence_of_claim, ..detection };
+        self.hot(|entry| affected.contains(&entry), params).nodes
+    }
+
+    fn attribute(
+        &self,
+        cohort: Cohort,
+        affected: &BTreeSet<Id>,
+        hot: &Hot,
+        believed: &BTreeSet<Id>,
+    ) -> Attribution {
+        attribute(&self.scene(), cohort, affected, hot, believed)
     }
 
     /// The verdict in words; id and times of an incident that is already known are the caller's.

@@ -7,7 +7,7 @@ use super::age::Age;
 use super::aggregate::{AttrSum, Calls, Detail, Id, NodeKey, NodeSum, PathSum, Slowest};
 use super::histogram::{Bucket, Dense, Distribution, Sparse, bucket_of};
 use super::params::DetectionParams;
-use super::rolling::{Rolling, Sum, Tick};
+use super::rolling::{Rolling, Sum, Tick, buckets};
 use super::tape::{Packed, Tape, Unpacker, put};
 use crate::model::{AttrSetId, Nanos, TraceId};
 
@@ -193,10 +193,7 @@ impl Packed for Calls {
 fn add_calls(mut from: Unpacker<'_>, into: &mut Dense) -> u64 {
     let _ = from.int();
     let requests = from.int();
-    for _ in 0..from.int() {
-        let bucket = from.byte();
-        into.add_to(bucket, u32::try_from(from.int()).unwrap_or(u32::MAX));
-    }
+    buckets(&mut from).for_each(|(bucket, count)| into.add_to(bucket, count));
     requests
 }
 

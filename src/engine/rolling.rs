@@ -7,7 +7,7 @@
 
 use super::age::Step;
 use super::aggregate::{EntrySum, GroupSum, PathSum};
-use super::histogram::Sparse;
+use super::histogram::{BUCKETS, Bucket, Sparse};
 use super::params::DetectionParams;
 use super::tape::{Packed, Tape, Unpacker, put, put_wide};
 
@@ -86,6 +86,12 @@ impl Sum for GroupSum {
     }
 }
 
+/// The (bucket, count) pairs of a packed histogram, without building it.
+pub(super) fn buckets(from: &mut Unpacker<'_>) -> impl ExactSizeIterator<Item = (Bucket, u32)> {
+    let length = usize::try_from(from.int()).unwrap_or(0).min(BUCKETS);
+    (0..length).map(|_| (from.byte(), u32::try_from(from.int()).unwrap_or(u32::MAX)))
+}
+
 impl Packed for EntrySum {
     fn write(&self, out: &mut Vec<u8>) {
         put(out, self.requests);
@@ -125,12 +131,7 @@ impl Packed for Sparse {
         }
     }
     fn read(from: &mut Unpacker<'_>) -> Sparse {
-        let length = from.int();
-        let counts = (0..length).map(|_| {
-            let bucket = from.byte();
-            (bucket, u32::try_from(from.int()).unwrap_or(u32::MAX))
-        });
-        Sparse::from_sorted(counts.collect())
+        Sparse::from_sorted(buckets(from).collect())
     }
     fn heap_bytes(&self) -> usize {
         self.capacity_bytes()

@@ -250,8 +250,8 @@ impl<T: Packed> Tape<T> {
     /// Doubling leaves up to half of a list unused; here there are too many lists for that.
     fn trim(&mut self) {
         let used = self.bytes.len();
-        if self.bytes.capacity() > used + used / 3 + 64 {
-            self.bytes.shrink_to(used + used / 8 + 16);
+        if self.bytes.capacity() > used + used / 8 + 24 {
+            self.bytes.shrink_to(used + used / 16 + 8);
         }
     }
 }
@@ -309,7 +309,7 @@ mod tests {
                 let expected: Vec<_> = map.iter().map(|(&tick, &value)| (tick, value)).collect();
                 prop_assert_eq!(unpacked(&tape), expected);
                 prop_assert_eq!((tape.len(), tape.first()), (map.len(), map.keys().next().copied()));
-                prop_assert!(tape.heap_bytes() <= tape.bytes.len() * 4 / 3 + 64);
+                prop_assert!(tape.heap_bytes() <= tape.bytes.len() * 9 / 8 + 24);
             }
         }
     }
