@@ -10,4 +10,5 @@ pub mod net;
 pub mod pipeline;
 pub mod replay;
 pub mod server;
+pub mod snapshot;
 mod status;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Timestamp;
+use crate::model::{Nanos, Timestamp};
 
 /// By which protocol spans came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -76,14 +76,31 @@ pub struct Ledger {
     pub memory_limit_bytes: u64,
     /// Spans counted under the overflow operation.
     pub overflow_spans: u64,
-    /// When the learned state was last saved.
-    pub snapshot_at: Option<Timestamp>,
     /// Names that were not UTF-8 or too long, and were repaired or cut.
     pub repaired_names: u64,
     /// How often a limit has bitten that nothing else tells of, by the setting that holds it.
     pub limit_hits: ByReason,
+    /// How saving the learned state goes.
+    pub snapshot: SnapshotFigures,
     /// Connections, by listener.
     pub listeners: BTreeMap<&'static str, ListenerLedger>,
+}
+
+/// How saving the learned state goes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SnapshotFigures {
+    /// When what was last saved was taken; `None` if nothing was.
+    pub saved_at: Option<Timestamp>,
+    /// How long that file is.
+    pub bytes: u64,
+    /// How long it took to put the last image together, which the judge does.
+    pub encoding: Nanos,
+    /// How long it took to write and sync it, which a thread of its own does.
+    pub writing: Nanos,
+    /// Images that were not saved.
+    pub failures: ByReason,
+    /// What became of the snapshot found at the start; `None` if nothing is to be saved or restored.
+    pub restored: Option<&'static str>,
 }
 
 impl ListenerLedger {
@@ -109,9 +126,9 @@ impl Default for Ledger {
             memory_bytes: BTreeMap::new(),
             memory_limit_bytes: 0,
             overflow_spans: 0,
-            snapshot_at: None,
             repaired_names: 0,
             limit_hits: ByReason::new(),
+            snapshot: SnapshotFigures::default(),
             listeners: BTreeMap::new(),
         }
     }
@@ -132,6 +149,7 @@ impl Ledger {
             + sum(self.failed_requests.values())
             + sum(self.dropped.values())
             + sum(self.traces_closed.values())
+            + sum(self.snapshot.failures.values())
             + u128::from(self.analyzed)
             + u128::from(self.overflow_spans)
             + self.listeners.values().map(ListenerLedger::progress).sum::<u128>()

@@ -43,6 +43,10 @@ const CONNECTIONS_REFUSED: &str = "laghound_connections_refused_total";
 const CONNECTIONS_CLOSED: &str = "laghound_connections_closed_total";
 const STREAMS_TIMED_OUT: &str = "laghound_streams_timed_out_total";
 const SNAPSHOT: &str = "laghound_snapshot_last_success_timestamp_seconds";
+const SNAPSHOT_FAILURES: &str = "laghound_snapshot_failures_total";
+const SNAPSHOT_RESTORES: &str = "laghound_snapshot_restores_total";
+const SNAPSHOT_SIZE: &str = "laghound_snapshot_size_bytes";
+const SNAPSHOT_DURATION: &str = "laghound_snapshot_duration_seconds";
 const BUILD_INFO: &str = "laghound_build_info";
 const CPU: &str = "process_cpu_seconds_total";
 const RESIDENT: &str = "process_resident_memory_bytes";
@@ -52,7 +56,7 @@ const OPEN_FDS: &str = "process_open_fds";
 const MAX_FDS: &str = "process_max_fds";
 
 /// Every family, with what its HELP says.
-const FAMILIES: [Family<'static>; 30] = [
+const FAMILIES: &[Family<'static>] = &[
     family(ACCEPTED, Kind::Counter, "Spans accepted from senders."),
     family(REFUSED, Kind::Counter, "Spans refused, and answered as refused."),
     family(FAILED, Kind::Counter, "Requests that failed as a whole."),
@@ -96,6 +100,14 @@ const FAMILIES: [Family<'static>; 30] = [
         "HTTP/2 requests ended because they, or the reading of their answer, took too long.",
     ),
     family(SNAPSHOT, Kind::Gauge, "When the learned state was last saved; 0 if never."),
+    family(SNAPSHOT_FAILURES, Kind::Counter, "Snapshots of the learned state that were not saved."),
+    family(
+        SNAPSHOT_RESTORES,
+        Kind::Counter,
+        "What became of the snapshot looked for at the start, by result; one a process.",
+    ),
+    family(SNAPSHOT_SIZE, Kind::Gauge, "Bytes of the last snapshot saved."),
+    family(SNAPSHOT_DURATION, Kind::Gauge, "Seconds the last snapshot took, by phase."),
     family(BUILD_INFO, Kind::Gauge, "Always 1; the labels say what is running."),
     family(CPU, Kind::Counter, "User and system CPU time of the process."),
     family(RESIDENT, Kind::Gauge, "Resident memory of the process."),
@@ -167,7 +179,7 @@ impl ProcessMetrics {
 }
 
 fn describe() {
-    for family in &FAMILIES {
+    for family in FAMILIES {
         match family.kind {
             Kind::Counter => describe_counter!(family.name, family.help),
             Kind::Gauge => describe_gauge!(family.name, family.help),
@@ -197,6 +209,12 @@ fn set_counters(ledger: &Ledger) {
     for (limit, hits) in &ledger.limit_hits {
         counter!(LIMIT_HITS, "limit" => *limit).absolute(*hits);
     }
+    for (reason, count) in &ledger.snapshot.failures {
+        counter!(SNAPSHOT_FAILURES, "reason" => *reason).absolute(*count);
+    }
+    if let Some(result) = ledger.snapshot.restored {
+        counter!(SNAPSHOT_RESTORES, "result" => result).absolute(1);
+    }
 }
 
 fn set_gauges(ledger: &Ledger, memory_parts: &BTreeSet<&'static str>) {
@@ -207,7 +225,12 @@ fn set_gauges(ledger: &Ledger, memory_parts: &BTreeSet<&'static str>) {
         let bytes = ledger.memory_bytes.get(part).copied().unwrap_or(0);
         gauge!(MEMORY, "part" => *part).set(bytes as f64);
     }
-    gauge!(SNAPSHOT).set(ledger.snapshot_at.map_or(0.0, |at| at.as_secs_f64()));
+    let snapshot = &ledger.snapshot;
+    gauge!(SNAPSHOT).set(snapshot.saved_at.map_or(0.0, |at| at.as_secs_f64()));
+    gauge!(SNAPSHOT_SIZE).set(snapshot.bytes as f64);
+    for (phase, took) in [("encode", snapshot.encoding), ("write", snapshot.writing)] {
+        gauge!(SNAPSHOT_DURATION, "phase" => phase).set(took.as_secs_f64());
+    }
     gauge!(
         BUILD_INFO,
         "version" => env!("CARGO_PKG_VERSION"),

@@ -1,7 +1,8 @@
 //! What the process says of itself is read back by an independent reader.
 
 use super::*;
-use crate::publish::ledger::{ListenerLedger, Transport};
+use crate::model::Nanos;
+use crate::publish::ledger::{ListenerLedger, SnapshotFigures, Transport};
 use crate::publish::testing::{Document, after, read};
 
 fn ledger() -> Ledger {
@@ -18,9 +19,16 @@ fn ledger() -> Ledger {
         memory_bytes: [("traces", 4096), ("baselines", 512)].into(),
         memory_limit_bytes: 1 << 29,
         overflow_spans: 8,
-        snapshot_at: Some(after(0)),
         repaired_names: 6,
         limit_hits: [("where.max_attributes", 5)].into(),
+        snapshot: SnapshotFigures {
+            saved_at: Some(after(0)),
+            bytes: 4321,
+            encoding: Nanos::from_millis(20),
+            writing: Nanos::from_millis(500),
+            failures: [("io", 2)].into(),
+            restored: Some("restored"),
+        },
         listeners: [("admin", listener())].into(),
     }
 }
@@ -72,6 +80,11 @@ fn the_page_shows_the_ledger() {
         assert_eq!(read.value(CONNECTIONS_REFUSED, &[admin, ("reason", "per_peer")]), 4.0);
         assert_eq!(read.value(CONNECTIONS_CLOSED, &[admin, ("reason", "idle")]), 9.0);
         assert_eq!(read.value(STREAMS_TIMED_OUT, &[admin]), 1.0);
+        assert_eq!(read.value(SNAPSHOT_SIZE, &[]), 4321.0);
+        assert_eq!(read.value(SNAPSHOT_DURATION, &[("phase", "encode")]), 0.02);
+        assert_eq!(read.value(SNAPSHOT_DURATION, &[("phase", "write")]), 0.5);
+        assert_eq!(read.value(SNAPSHOT_FAILURES, &[("reason", "io")]), 2.0);
+        assert_eq!(read.value(SNAPSHOT_RESTORES, &[("result", "restored")]), 1.0);
         assert_eq!(read.value(SERIES, &[("family", "some_family")]), 3.0);
         assert_eq!(read.value(SERIES_LIMIT, &[("family", "some_family")]), 10.0);
         assert_eq!(read.value(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
@@ -82,7 +95,7 @@ fn the_page_shows_the_ledger() {
 fn an_idle_process_has_every_family_and_zeros() {
     let read = render(&ProcessMetrics::new(), &Ledger::default(), &[], Format::Text);
     assert_eq!(read.types.len(), FAMILIES.len());
-    for family in &FAMILIES {
+    for family in FAMILIES {
         assert!(read.types.contains_key(family.name), "{}", family.name);
     }
     for transport in ["grpc", "http"] {

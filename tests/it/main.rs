@@ -9,3 +9,4 @@ mod house;
 mod laws;
 mod promises;
 mod scenarios;
+mod state;
