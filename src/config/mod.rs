@@ -131,6 +131,7 @@ impl Config {
             max_age: assembly.max_trace_age,
             max_span_age: assembly.max_span_age,
             max_span_ahead: assembly.max_span_ahead,
+            max_span_duration: assembly.max_span_duration,
             max_traces: assembly.max_traces,
             max_spans_per_trace: assembly.max_spans_per_trace,
             max_spans: assembly.max_spans,
@@ -215,6 +216,7 @@ mod tests {
             ("assembly.max_spans", "6"),
             ("assembly.max_span_age", "7s"),
             ("assembly.max_span_ahead", "8s"),
+            ("assembly.max_span_duration", "9s"),
             ("names.max_name_length", "99"),
             ("names.max_services", "10"),
             ("names.max_operations", "11"),
@@ -237,6 +239,7 @@ mod tests {
             max_spans: 6,
             max_span_age: secs(7),
             max_span_ahead: secs(8),
+            max_span_duration: secs(9),
             ..AssemblyParams::default()
         };
         assert_eq!(config.assembly_params(), assembly);

@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::keys::{Key, settings};
 use super::memory::MemoryLimit;
 use super::value::{LogFormat, LogLevel, Setting, names, within};
-use crate::engine::params::{AssemblyParams, EngineParams};
+use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::live::net::ConnectionLimits;
 use crate::model::{InternLimits, Nanos};
 use crate::otlp::{CostLimits, Interest};
@@ -151,6 +151,10 @@ settings! {
         /// their clocks set are apart by far less.
         max_span_ahead: Nanos = "assembly.max_span_ahead", AssemblyParams::default().max_span_ahead,
             in Nanos::ZERO..=DAY;
+        /// Spans longer than this are not believed, and dropped. A start time of zero makes one of 56
+        /// years; what really takes hours reports long after its trace was closed.
+        max_span_duration: Nanos = "assembly.max_span_duration",
+            AssemblyParams::default().max_span_duration, in Nanos::from_secs(1)..=WEEK;
     }
 
     /// What counts as slower.
@@ -165,8 +169,9 @@ settings! {
         /// ones come and go with the load.
         min_rise_ratio: f64 = "detection.min_rise_ratio", 0.15, in 0.0..=100.0;
         /// A slowdown older than this is the new normal: the incident is closed and learned. Long
-        /// enough that a night's incident is still one in the morning.
-        adopt_after: Nanos = "detection.adopt_after", Nanos::from_secs(6 * 3600),
+        /// enough that a night's incident is still one in the morning; a deployment that is lawfully
+        /// slower is learned after it.
+        adopt_after: Nanos = "detection.adopt_after", DetectionParams::default().adopt_after,
             in Nanos::from_secs(600)..=WEEK;
     }
 

@@ -15,6 +15,8 @@ pub enum DropReason {
     TooOld,
     /// It ends in the future.
     FromFuture,
+    /// It lasted longer than a span can be believed to.
+    TooLong,
     /// Its trace already held as many spans as a trace may.
     TraceTooLarge,
 }
@@ -36,10 +38,11 @@ pub enum CloseReason {
 
 impl DropReason {
     /// All of them, in the order of their label values.
-    pub const ALL: [DropReason; 5] = [
+    pub const ALL: [DropReason; 6] = [
         DropReason::Duplicate,
         DropReason::FromFuture,
         DropReason::Late,
+        DropReason::TooLong,
         DropReason::TooOld,
         DropReason::TraceTooLarge,
     ];
@@ -49,6 +52,7 @@ impl DropReason {
         match self {
             DropReason::Duplicate => "duplicate",
             DropReason::Late => "late",
+            DropReason::TooLong => "too_long",
             DropReason::TooOld => "too_old",
             DropReason::FromFuture => "from_future",
             DropReason::TraceTooLarge => "trace_too_large",

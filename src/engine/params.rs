@@ -49,6 +49,9 @@ pub struct AssemblyParams {
     pub max_span_age: Nanos,
     /// Spans that end further in the future than this come from a broken clock.
     pub max_span_ahead: Nanos,
+    /// Spans longer than this are not believed: a start time of zero makes one of 56 years, and its
+    /// weight in its operation's mean would hide what happens there for as long as it is remembered.
+    pub max_span_duration: Nanos,
     /// Open traces, over all shards.
     pub max_traces: usize,
     /// Spans of one trace.
@@ -66,6 +69,7 @@ impl Default for AssemblyParams {
             remember: Nanos::from_secs(300),
             max_span_age: Nanos::from_secs(300),
             max_span_ahead: Nanos::from_secs(60),
+            max_span_duration: Nanos::from_secs(3600),
             max_traces: 200_000,
             max_spans_per_trace: 10_000,
             max_spans: 4_000_000,
@@ -161,7 +165,7 @@ impl Default for DetectionParams {
             open_after: 2,
             close_after: 6,
             cohort: 60,
-            adopt_after: Nanos::from_secs(6 * 3600),
+            adopt_after: Nanos::from_secs(8 * 3600),
             min_evidence: 20.0,
             min_evidence_of_claim: 8.0,
             min_standard_errors: 8.0,

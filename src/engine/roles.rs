@@ -220,8 +220,10 @@ impl Roles {
             None => Role::Unknown,
         };
         match key {
-            NodeKey::Own(id) => service(id).map_or(Role::Unknown, Role::Own),
             NodeKey::Edge(..) => Role::Edge,
+            // Many operations under one name: what rose there is nobody's in particular.
+            _ if self.key(key).is_some_and(|key| is_overflow(&key)) => Role::Unknown,
+            NodeKey::Own(id) => service(id).map_or(Role::Unknown, Role::Own),
             NodeKey::Request(id, callee) => gap(id, callee, Direction::Request),
             NodeKey::Response(id, callee) => gap(id, callee, Direction::Response),
             NodeKey::Leaf(_, Some(peer)) if self.is_instrumented(peer) => Role::Unknown,
@@ -247,6 +249,10 @@ impl Roles {
             [text.as_str(), host, label].iter().any(|name| services.contains(*name))
         });
     }
+}
+
+fn is_overflow(key: &Key) -> bool {
+    Interner::is_overflow(key.name) || Interner::is_overflow(key.service)
 }
 
 fn key_of(node: NodeKey) -> Option<KeyId> {

@@ -93,6 +93,9 @@ impl Shard {
         if end > now + self.assembly.max_span_ahead {
             return Err(DropReason::FromFuture);
         }
+        if end.since(record.span.start) > self.assembly.max_span_duration {
+            return Err(DropReason::TooLong);
+        }
         self.assembler.insert(record, now)
     }
 

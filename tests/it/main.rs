@@ -7,6 +7,8 @@ mod compare;
 mod config;
 mod house;
 mod laws;
+mod poison;
 mod promises;
 mod scenarios;
 mod state;
+mod strangers;

@@ -11,4 +11,4 @@ mod determinism;
 mod learning;
 mod partition;
 mod silence;
-mod world;
+pub(crate) mod world;

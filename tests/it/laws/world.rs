@@ -10,24 +10,24 @@ use laghound::model::{
 };
 use laghound::sim::{Batch, Scenario, Slowdown, What, to_records};
 
-pub(super) const SECOND: Nanos = Nanos::from_secs(1);
+pub(crate) const SECOND: Nanos = Nanos::from_secs(1);
 
-pub(super) fn names() -> Arc<Interner> {
+pub(crate) fn names() -> Arc<Interner> {
     Arc::new(Interner::new(InternLimits::default()))
 }
 
-pub(super) fn batches(scenario: &Scenario) -> Vec<Batch> {
+pub(crate) fn batches(scenario: &Scenario) -> Vec<Batch> {
     scenario.batches().expect("the faults name what there is").collect()
 }
 
 /// A service whose every call takes this much longer.
-pub(super) fn slow(service: &str, add_ms: u64) -> What {
+pub(crate) fn slow(service: &str, add_ms: u64) -> What {
     What::SlowService { service: service.into(), by: Slowdown::ms(add_ms) }
 }
 
 /// Runs batches as they would come live, with a tick every second and a minute of silence after the
 /// last; `watch` sees the engine after each tick, with its time and what it brought. Ends the stream.
-pub(super) fn drive(
+pub(crate) fn drive(
     batches: &[Batch],
     params: EngineParams,
     shards: usize,
@@ -57,19 +57,19 @@ pub(super) fn drive(
 
 /// A span in the making: trace and span ids are small numbers, 0 is no parent.
 #[derive(Clone, Copy)]
-pub(super) struct Draft<'a> {
-    pub(super) trace: u128,
-    pub(super) id: u64,
-    pub(super) parent: u64,
-    pub(super) service: &'a str,
-    pub(super) name: &'a str,
-    pub(super) kind: SpanKind,
-    pub(super) start: Timestamp,
-    pub(super) end: Timestamp,
+pub(crate) struct Draft<'a> {
+    pub(crate) trace: u128,
+    pub(crate) id: u64,
+    pub(crate) parent: u64,
+    pub(crate) service: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) kind: SpanKind,
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
 }
 
 impl Draft<'_> {
-    pub(super) fn record(&self, names: &Interner) -> SpanRecord {
+    pub(crate) fn record(&self, names: &Interner) -> SpanRecord {
         let service = names.service(self.service.as_bytes());
         let span = Span {
             id: SpanId::new(self.id).expect("drafts are numbered from 1"),
@@ -86,7 +86,7 @@ impl Draft<'_> {
 }
 
 /// A trace of one span, numbered by its end: what a service without callees sends for a request.
-pub(super) fn request(names: &Interner, end: Timestamp, took: Nanos) -> SpanRecord {
+pub(crate) fn request(names: &Interner, end: Timestamp, took: Nanos) -> SpanRecord {
     let draft = Draft {
         trace: u128::from(end.0) + 1,
         id: 1,
@@ -101,7 +101,7 @@ pub(super) fn request(names: &Interner, end: Timestamp, took: Nanos) -> SpanReco
 }
 
 /// No number of a board is infinite or none at all: JSON and Prometheus could not say it.
-pub(super) fn is_finite(board: &Board) -> bool {
+pub(crate) fn is_finite(board: &Board) -> bool {
     let incidents = board.open.iter().chain(&board.closed);
     let mut of_incidents = incidents.flat_map(|incident| {
         let entries = incident
