@@ -6,9 +6,15 @@
 mod compare;
 mod config;
 mod house;
+mod laboratory;
 mod laws;
 mod poison;
 mod promises;
 mod scenarios;
 mod state;
 mod strangers;
+
+// The simulator of `tests/lab`, so that what it is trusted with is tested with everything else.
+#[allow(dead_code)]
+#[path = "../lab/sim/mod.rs"]
+mod sim;

@@ -22,10 +22,10 @@ pub(crate) struct Args {
     /// Threads
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
-    /// A few minutes at most on two cores
+    /// Two seeds of every class that does not take hours, at two sizes: minutes on two cores
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Writes the report, the scores and the curves into this folder, too
+    /// Writes the report, a line for every case and the curve into this folder, too
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Prints the classes and what happens in each
@@ -34,6 +34,21 @@ pub(crate) struct Args {
     /// Tells one case in full: `class/size/seed`
     #[arg(long, value_name = "CASE")]
     pub(crate) explain: Option<String>,
+    /// Runs the three simple rules beside laghound
+    #[arg(long)]
+    pub(crate) rivals: bool,
+    /// Sets a parameter of the engine, durations in seconds; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Halves and doubles every parameter (or those named) and prints what that does to the totals
+    #[arg(long, value_name = "NAMES", num_args = 0.., value_delimiter = ',')]
+    pub(crate) sensitivity: Option<Vec<String>>,
+    /// Replays the recordings of a folder with a `labels.json` instead of simulating
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) recordings: Option<PathBuf>,
+    /// Writes one case as OTLP/JSON lines to `--out` (a file), for `laghound replay`
+    #[arg(long, value_name = "CASE")]
+    pub(crate) dump: Option<String>,
     /// Prints a line for every case, as it is done
     #[arg(long, short)]
     pub(crate) verbose: bool,

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
-use crate::judges::{Said, Verdict};
+use crate::judges::{Named, Said, Verdict};
 use crate::run::Outcome;
 use crate::score;
 use crate::sim::delivery::RawSpan;
-use crate::sim::topology::{Callee, Step, System};
+use crate::sim::topology::{Callee, Edge, Step, System};
 use crate::sim::world::EPOCH;
 
 /// Lines of the table of what changed.
@@ -54,8 +54,29 @@ fn system(text: &mut String, outcome: &Outcome) {
             names.collect::<Vec<_>>().join("; ")
         );
     }
+    for edge in system.edges.iter().filter(|edge| is_near(outcome, edge)) {
+        let _ = writeln!(
+            text,
+            "  {} -> {}: {} connections, {:.2} ms there and back, gives up after {:.1} s, {} retries after {:.0} ms",
+            system.service_name(edge.caller),
+            system.callee_name(edge.callee),
+            edge.pool,
+            2.0 * edge.way.mean() / 1e6,
+            edge.timeout as f64 / 1e9,
+            edge.retries,
+            edge.back_off as f64 / 1e6,
+        );
+    }
     let deps = system.deps.iter().map(|dep| format!("{} x{}", dep.name, dep.servers));
     let _ = writeln!(text, "  backends: {}", deps.collect::<Vec<_>>().join(", "));
+}
+
+/// It begins or ends at a culprit.
+fn is_near(outcome: &Outcome, edge: &Edge) -> bool {
+    let system = &outcome.built.scenario.system;
+    let ends = [system.service_name(edge.caller), system.callee_name(edge.callee)];
+    let names = outcome.built.truth.culprits.iter().flat_map(|culprit| &culprit.names);
+    names.clone().any(|(name, _)| ends.contains(&name.as_str()))
 }
 
 /// Whom an operation calls, in short.
@@ -158,10 +179,22 @@ fn said(text: &mut String, outcome: &Outcome) {
         let _ = writeln!(text, " {at:.0} s: {step:?}");
         tell(text, outcome, verdict);
     }
+    // Only where it is not what was told last.
+    let gist = |verdict: &Verdict| -> Vec<_> {
+        let gist = |named: &Named| {
+            (named.service.clone(), named.kind, named.reason, named.pattern, named.where_.is_some())
+        };
+        verdict.suspects.iter().map(gist).collect()
+    };
+    let mut told = Vec::new();
     for (at, open) in &story.glimpses {
         for verdict in open {
-            let _ = writeln!(text, " {at:.0} s: still open");
-            tell(text, outcome, verdict);
+            let now = gist(verdict);
+            if now != told {
+                let _ = writeln!(text, " {at:.0} s: open");
+                tell(text, outcome, verdict);
+            }
+            told = now;
         }
     }
     if story.said.is_empty() {

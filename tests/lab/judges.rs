@@ -9,13 +9,69 @@ use laghound::engine::verdict::{Event, Incident, Suspect};
 use laghound::engine::{Engine, EngineParams};
 use laghound::model::{Interner, SpanRecord, Timestamp};
 
-use crate::sim::world::EPOCH;
+use crate::rivals::{Rival, Rule};
+
+/// Seconds are counted from here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) origin: Timestamp,
+}
+
+impl Clock {
+    pub(crate) fn seconds(self, time: Timestamp) -> f64 {
+        (time.0 as f64 - self.origin.0 as f64) / 1e9
+    }
+}
+
+/// Somebody who can be made a judge.
+#[derive(Clone, Debug)]
+pub(crate) struct Contestant {
+    pub(crate) name: String,
+    pub(crate) method: Method,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Method {
+    Laghound(Box<EngineParams>),
+    Rival(Rule),
+}
+
+impl Contestant {
+    pub(crate) fn laghound(name: &str, params: EngineParams) -> Contestant {
+        Contestant { name: name.to_owned(), method: Method::Laghound(Box::new(params)) }
+    }
+
+    /// The three simple rules.
+    pub(crate) fn rivals() -> [Contestant; 3] {
+        let rival =
+            |name: &str, rule| Contestant { name: name.to_owned(), method: Method::Rival(rule) };
+        [
+            rival("p99 over a threshold", Rule::Percentile),
+            rival("EWMA plus three deviations", Rule::Ewma),
+            rival("self-time over its p99", Rule::SelfTime),
+        ]
+    }
+
+    pub(crate) fn judge(&self, names: &Arc<Interner>, clock: Clock) -> Box<dyn Judge> {
+        let names = Arc::clone(names);
+        match &self.method {
+            Method::Laghound(params) => {
+                Box::new(Laghound { engine: Engine::new(**params, names, 1), clock })
+            }
+            Method::Rival(rule) => Box::new(Rival::new(*rule, names, clock)),
+        }
+    }
+}
 
 /// Takes spans as they arrive and says who is slow.
 pub(crate) trait Judge {
     fn take(&mut self, spans: &[SpanRecord], now: Timestamp);
     /// Lets time pass; what is new.
     fn tick(&mut self, now: Timestamp) -> Vec<Said>;
+    /// The stream has ended.
+    fn finish(&mut self, now: Timestamp) -> Vec<Said> {
+        self.tick(now)
+    }
     /// The incidents that are open.
     fn standing(&self) -> Vec<Verdict>;
 }
@@ -70,51 +126,54 @@ pub(crate) struct Named {
     pub(crate) calls: u64,
 }
 
-/// Seconds from the start of the run.
-pub(crate) fn since_start(time: Timestamp) -> f64 {
-    (time.0 as f64 - EPOCH as f64) / 1e9
-}
-
 /// laghound itself.
-pub(crate) struct Laghound(Engine);
-
-impl Laghound {
-    pub(crate) fn new(params: EngineParams, names: Arc<Interner>) -> Laghound {
-        Laghound(Engine::new(params, names, 1))
-    }
+struct Laghound {
+    engine: Engine,
+    clock: Clock,
 }
 
 impl Judge for Laghound {
     fn take(&mut self, spans: &[SpanRecord], now: Timestamp) {
-        self.0.ingest(spans, now);
+        self.engine.ingest(spans, now);
     }
 
     fn tick(&mut self, now: Timestamp) -> Vec<Said> {
-        let said = |event| {
-            let (step, incident) = match event {
-                Event::Opened(incident) => (Step::Opened, incident),
-                Event::SuspectChanged { incident, .. } => (Step::Changed, incident),
-                Event::Closed(incident) => (Step::Closed, incident),
-            };
-            Said { at: since_start(now), step, verdict: verdict(&incident) }
-        };
-        self.0.tick(now).into_iter().map(said).collect()
+        let events = self.engine.tick(now);
+        said(events, now, self.clock)
+    }
+
+    fn finish(&mut self, now: Timestamp) -> Vec<Said> {
+        let events = self.engine.finish(now);
+        said(events, now, self.clock)
     }
 
     fn standing(&self) -> Vec<Verdict> {
-        self.0.board().open.iter().map(verdict).collect()
+        let open = self.engine.board().open;
+        open.iter().map(|incident| verdict(incident, self.clock)).collect()
     }
 }
 
-fn verdict(incident: &Incident) -> Verdict {
+fn said(events: Vec<Event>, now: Timestamp, clock: Clock) -> Vec<Said> {
+    let said = |event| {
+        let (step, incident) = match event {
+            Event::Opened(incident) => (Step::Opened, incident),
+            Event::SuspectChanged { incident, .. } => (Step::Changed, incident),
+            Event::Closed(incident) => (Step::Closed, incident),
+        };
+        Said { at: clock.seconds(now), step, verdict: verdict(&incident, clock) }
+    };
+    events.into_iter().map(said).collect()
+}
+
+fn verdict(incident: &Incident, clock: Clock) -> Verdict {
     let entry = |of: &laghound::engine::verdict::EntryImpact| {
         let name = format!("{} {}", of.service, of.operation);
         (name, of.excess_seconds, of.baseline_seconds, of.recent_seconds)
     };
     Verdict {
         id: incident.id,
-        start: since_start(incident.start),
-        detected: since_start(incident.detected),
+        start: clock.seconds(incident.start),
+        detected: clock.seconds(incident.detected),
         excess: incident.excess_seconds,
         unexplained: incident.unexplained_share,
         entries: incident.entries.iter().map(entry).collect(),

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use laghound::engine::EngineParams;
 use laghound::model::{InternLimits, Interner, SpanRecord, Timestamp};
 
-use crate::judges::{Judge, Laghound, Said, Verdict};
+use crate::judges::{Clock, Contestant, Judge, Said, Verdict};
 use crate::records::Translator;
 use crate::sim::classes::{Built, Case};
 use crate::sim::delivery::{Ledger, RawSpan};
@@ -39,7 +38,8 @@ pub(crate) struct Story {
 /// How to run cases.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) params: EngineParams,
+    /// Who judges, all on the same spans.
+    pub(crate) contestants: Vec<Contestant>,
     /// Seconds between looks at what is open while the fault lasts; 0 is none.
     pub(crate) glimpse: u64,
     pub(crate) keep_spans: bool,
@@ -57,7 +57,9 @@ pub(crate) fn run(case: Case, setup: &Setup) -> Outcome {
     let versions = scenario.lives.iter().map(|lives| lives.iter().map(|l| l.version).collect());
     let system = Arc::clone(&scenario.system);
     let mut translator = Translator::new(Arc::clone(&names), system, versions.collect());
-    let mut judges: Vec<Box<dyn Judge>> = vec![Box::new(Laghound::new(setup.params, names))];
+    let clock = Clock { origin: Timestamp(EPOCH) };
+    let mut judges: Vec<Box<dyn Judge>> =
+        setup.contestants.iter().map(|contestant| contestant.judge(&names, clock)).collect();
     let mut stories: Vec<Story> = judges.iter().map(|_| Story::default()).collect();
     let mut world = World::new(scenario, Variant::Faulty, 0, true);
     let (mut records, mut spans): (Vec<SpanRecord>, Vec<RawSpan>) = (Vec::new(), Vec::new());

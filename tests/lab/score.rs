@@ -57,6 +57,13 @@ pub(crate) enum Mark {
     Unasked,
 }
 
+impl Score {
+    /// Quiet time of all services together, in days.
+    pub(crate) fn service_days(&self) -> f64 {
+        self.quiet_seconds * self.services as f64 / 86_400.0
+    }
+}
+
 /// Scores what judge number `judge` said.
 pub(crate) fn score(outcome: &Outcome, judge: usize) -> Score {
     let (truth, story) = (&outcome.built.truth, &outcome.stories[judge]);
@@ -149,7 +156,9 @@ impl Window {
 }
 
 pub(crate) fn is(culprit: &Culprit, named: &Named) -> bool {
+    // A rule that tells no kinds is right with the name.
     culprit.accepts(&named.service, named.kind)
+        || (named.kind == "any" && culprit.names.iter().any(|(name, _)| *name == named.service))
 }
 
 /// Position of the first suspect that is a culprit, from 1.
@@ -228,20 +237,19 @@ fn false_alarms(story: &Story, truth: &Truth, window: &Window) -> usize {
 }
 
 fn where_mark(culprit: &Culprit, named: &Named) -> Mark {
+    // The other end is how a link is told; it is not asked for of a service.
+    let is_end = |attribute: &str| matches!(attribute, "from" | "to");
+    let mut asked =
+        culprit.wheres.iter().filter(|(name, _)| is_end(name) == (named.kind == "edge"));
+    let some = asked.clone().next().is_some();
     match &named.where_ {
-        None if culprit.wheres.is_empty() => Mark::None,
-        None => Mark::Missing,
-        // The other end of a link is how a link is told; that is not asked for of a service.
-        Some((attribute, value, _)) => {
-            let said = (attribute.clone(), value.clone());
-            if culprit.wheres.contains(&said) {
-                Mark::Right
-            } else if culprit.wheres.is_empty() {
-                Mark::Unasked
-            } else {
-                Mark::Wrong
-            }
+        None if some => Mark::Missing,
+        None => Mark::None,
+        Some((attribute, value, _)) if asked.any(|(a, v)| (a, v) == (attribute, value)) => {
+            Mark::Right
         }
+        Some(_) if some => Mark::Wrong,
+        Some(_) => Mark::Unasked,
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn quiet(groups: &[Group<'_>]) -> String {
 }
 
 fn quiet_row(text: &mut String, name: &str, scores: &[&Score]) {
-    let days: f64 = scores.iter().map(|s| s.quiet_seconds * s.services as f64 / 86_400.0).sum();
+    let days: f64 = scores.iter().map(|score| score.service_days()).sum();
     let alarms: usize = scores.iter().map(|score| score.false_alarms).sum();
     let rate = alarms as f64 / days;
     let _ = writeln!(
@@ -144,6 +144,55 @@ pub(crate) fn by_rate(scores: &[Score]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = EDGES.windows(2).map(within).collect();
     groups.retain(|group| !group.scores.is_empty());
     groups
+}
+
+/// Contestants side by side: by class the share that each names right at the end, and its totals.
+pub(crate) fn beside(names: &[&str], scores: &[Vec<Score>]) -> String {
+    let notable = |score: &Score| !score.quiet && score.rise >= NOTABLE;
+    let mut text = format!("| right at the end | {} |\n|---|", names.join(" | "));
+    text += &"---|".repeat(names.len());
+    text += "\n";
+    let groups: Vec<Vec<Group<'_>>> =
+        scores.iter().map(|scores| by_class(scores, notable)).collect();
+    for at in 0..groups[0].len() {
+        let of = |groups: &Vec<Group<'_>>| {
+            let scores = &groups[at].scores;
+            percent(count(scores, |score| score.end == Some(1)), scores.len())
+        };
+        let cells: Vec<String> = groups.iter().map(of).collect();
+        let _ = writeln!(text, "| {} | {} |", groups[0][at].name, cells.join(" | "));
+    }
+    text += "\n";
+    text += TOTALS;
+    for (name, scores) in names.iter().zip(scores) {
+        let _ = writeln!(text, "{}", totals(name, scores));
+    }
+    text
+}
+
+/// The head of a table of `totals`.
+pub(crate) const TOTALS: &str = "| | detected | first named right | right at the end | delay | p90 | \
+     impacted first | wrong beside | false per service-week |\n|---|---|---|---|---|---|---|---|---|\n";
+
+/// Everything of one contestant in one row: faults of 10 % or more, and all quiet time.
+pub(crate) fn totals(name: &str, scores: &[Score]) -> String {
+    let notable: Vec<&Score> =
+        scores.iter().filter(|score| !score.quiet && score.rise >= NOTABLE).collect();
+    let share = |is: fn(&Score) -> bool| percent(count(&notable, is), notable.len());
+    let delays: Vec<f64> = notable.iter().filter_map(|score| score.delay).collect();
+    let weeks: f64 = scores.iter().map(Score::service_days).sum::<f64>() / 7.0;
+    let alarms: usize = scores.iter().map(|score| score.false_alarms).sum();
+    format!(
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {:.2} ({alarms} in {weeks:.1}) |",
+        share(|score| score.delay.is_some()),
+        share(|score| score.first == Some(1)),
+        share(|score| score.end == Some(1)),
+        seconds(quantile(&delays, 0.5)),
+        seconds(quantile(&delays, 0.9)),
+        count(&notable, |score| score.impacted_first),
+        notable.iter().map(|score| score.beside).sum::<usize>(),
+        alarms as f64 / weeks,
+    )
 }
 
 /// Verdicts by the confidence they were published with: how many of them are right.

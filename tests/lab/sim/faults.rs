@@ -238,13 +238,21 @@ impl Faults {
         self.active(now).map(|(_, what, strength)| 1.0 + (factor(what) - 1.0) * strength).product()
     }
 
-    /// The most that `arrivals` can be for these faults together.
+    /// The most that `arrivals` can be for these faults together: each at its height with those that
+    /// last when it begins.
     pub(crate) fn most_arrivals(faults: &[Fault]) -> f64 {
         let factor = |fault: &Fault| match fault.what {
             What::Surge(factor) | What::Mix { factor, .. } => factor.max(1.0),
             _ => 1.0,
         };
-        faults.iter().map(factor).product()
+        let at = |time: u64| -> f64 {
+            faults
+                .iter()
+                .filter(|other| (other.from..other.to).contains(&time))
+                .map(factor)
+                .product()
+        };
+        faults.iter().map(|fault| at(fault.from)).fold(1.0, f64::max)
     }
 
     /// Share of the batches that are lost.

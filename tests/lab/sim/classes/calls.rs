@@ -27,19 +27,17 @@ pub(super) fn slow_third_party(draft: &mut Draft) -> Recipe {
     slow_dep(draft, if asked { DepKind::ThirdParty } else { DepKind::Database })
 }
 
-/// The right answers to a slow link: the link under either end; an end as such only if nobody else calls
-/// it, or it calls nobody else, so that nobody could tell its network from this link.
+/// The right answers to a slow link: the link under either end, or its callee, as the contract has it;
+/// the caller as such only if it calls nobody else, so that nobody could tell its network from this link.
 fn link(draft: &Draft, edge: EdgeId) -> Culprit {
     let system = &draft.system;
     let of = &system.edges[edge];
     let (caller, callee) = (system.service_name(of.caller), system.callee_name(of.callee));
-    let names = vec![(callee.to_owned(), "edge"), (caller.to_owned(), "edge")];
+    let names = [(callee, "edge"), (caller, "edge"), (callee, "service")];
+    let names = names.map(|(name, kind)| (name.to_owned(), kind)).to_vec();
     let mut culprit =
         Culprit::new(names, CALL_GAP).singled_out("from", caller).singled_out("to", callee);
     let number = |is: &dyn Fn(&Edge) -> bool| system.edges.iter().filter(|edge| is(edge)).count();
-    if number(&|other| other.callee == of.callee) == 1 {
-        culprit = culprit.also(callee, "service");
-    }
     if number(&|other| other.caller == of.caller) == 1 {
         culprit = culprit.also(caller, "service");
     }

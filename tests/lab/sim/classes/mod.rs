@@ -77,6 +77,15 @@ impl Class {
         Class { name, about, quiet: true, sized: false, times, wish: Wish::default, recipe }
     }
 
+    /// How long a run of it is, about.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.times.before + self.times.lasts + self.times.after
+    }
+
+    const fn of(self, wish: fn() -> Wish) -> Class {
+        Class { wish, ..self }
+    }
+
     const fn timed(self, times: Times) -> Class {
         Class { times, ..self }
     }
@@ -185,7 +194,19 @@ pub(crate) static CLASSES: &[Class] = &[
         "one batch of spans in ten is lost for twenty minutes",
         quiet::lost_spans,
     ),
+    Class::quiet(
+        "day",
+        "a working day: waves, a batch, surges, a deployment, restarts, lost spans",
+        quiet::day,
+    )
+    .timed(Times { before: 420.0, spread: 60.0, lasts: 86400.0, after: 60.0 })
+    .of(small),
 ];
+
+/// Systems that can be simulated for a day.
+fn small() -> Wish {
+    Wish { rate: (1.0, 5.0), ..Wish::default() }
+}
 
 pub(crate) fn class(name: &str) -> Option<&'static Class> {
     CLASSES.iter().find(|class| class.name == name)

@@ -20,7 +20,13 @@ fn only(draft: &Draft, what: What) -> Recipe {
 
 pub(super) fn surge(draft: &mut Draft) -> Recipe {
     let factor = draft.random.uniform(2.0, 3.0);
-    // Sized for the peak, as systems that see surges are.
+    surge_capacity(draft);
+    let fault = Fault { ramp: secs(60.0), ..draft.fault(What::Surge(factor)) };
+    Recipe::quiet(move || Happening { faults: vec![fault.clone()], lives: None })
+}
+
+/// Sized for the peak, as systems that see surges are.
+fn surge_capacity(draft: &mut Draft) {
     for service in &mut draft.system.services {
         service.workers *= 3;
     }
@@ -30,8 +36,6 @@ pub(super) fn surge(draft: &mut Draft) -> Recipe {
     for edge in &mut draft.system.edges {
         edge.pool *= 3;
     }
-    let fault = Fault { ramp: secs(60.0), ..draft.fault(What::Surge(factor)) };
-    Recipe::quiet(move || Happening { faults: vec![fault.clone()], lives: None })
 }
 
 pub(super) fn mix_change(draft: &mut Draft) -> Recipe {
@@ -92,16 +96,54 @@ pub(super) fn restart(draft: &mut Draft) -> Recipe {
     Recipe::quiet(move || Happening { faults: Vec::new(), lives: Some(lives.clone()) })
 }
 
-/// One entry, otherwise seldom used, gets a lot of requests.
 pub(super) fn nightly_batch(draft: &mut Draft) -> Recipe {
+    let what = batch(draft);
+    only(draft, what)
+}
+
+/// One entry, otherwise seldom used, gets a lot of requests.
+fn batch(draft: &Draft) -> What {
     let entries = draft.system.entries.iter().enumerate();
     let least = entries.min_by(|one, two| one.1.share.total_cmp(&two.1.share));
     let entry = least.map_or(0, |(entry, _)| entry);
     let factor = 1.0 + 0.8 / draft.system.entries[entry].share;
-    only(draft, What::Mix { entry, factor: factor.min(12.0) })
+    What::Mix { entry, factor: factor.min(12.0) }
 }
 
 pub(super) fn lost_spans(draft: &mut Draft) -> Recipe {
     let share = draft.random.uniform(0.05, 0.2);
     only(draft, What::Lose(share))
+}
+
+/// Twenty-four hours with one of most things, each at a time of its own.
+pub(super) fn day(draft: &mut Draft) -> Recipe {
+    surge_capacity(draft);
+    let mut faults = Vec::new();
+    let mut at = |draft: &mut Draft, minutes: f64, what: What| {
+        let from = draft.from + secs(draft.random.uniform(0.0, 85_000.0));
+        faults.push(Fault { what, from, to: from + secs(60.0 * minutes), ramp: secs(60.0) });
+    };
+    for _ in 0..2 {
+        let factor = draft.random.uniform(1.5, 2.5);
+        at(draft, 20.0, What::Surge(factor));
+        let share = draft.random.uniform(0.05, 0.2);
+        at(draft, 15.0, What::Lose(share));
+        let entry = draft.random.between(0, draft.system.entries.len() - 1);
+        at(draft, 60.0, What::Mix { entry, factor: 3.0 });
+    }
+    let night = batch(draft);
+    at(draft, 30.0, night);
+    let mut lives = draft.lives();
+    let services: Vec<_> = draft.system.services.clone();
+    for service in services {
+        // One deployment or restart a day, one instance after the other; nobody gets slower by it.
+        let mut from = draft.from + secs(draft.random.uniform(0.0, 85_000.0));
+        let cold = draft.random.uniform(1.0, 1.6);
+        let version = draft.random.between(1, 2);
+        for &instance in &service.instances {
+            lives[instance] = restarted(from, 5.0, version, cold);
+            from += secs(45.0);
+        }
+    }
+    Recipe::quiet(move || Happening { faults: faults.clone(), lives: Some(lives.clone()) })
 }

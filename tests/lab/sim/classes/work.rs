@@ -81,7 +81,9 @@ fn growing(draft: &mut Draft) -> Recipe {
     };
     let blamed = culprit(draft, service);
     let recipe = Recipe::new(add, make).blames(blamed, Callee::Service(service));
-    Recipe { noticeable: 0.5 * (0.1 / draft.size.max(0.01)).min(0.5), ..recipe }
+    // What is fitted is the mean over the whole time: three quarters of the full size.
+    let full = draft.size.max(0.01) / 0.75;
+    Recipe { noticeable: 0.5 * (0.1 / full).min(0.5), ..recipe }
 }
 
 pub(super) fn ramp(draft: &mut Draft) -> Recipe {
