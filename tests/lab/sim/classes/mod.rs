@@ -246,13 +246,15 @@ pub(crate) struct Happening {
 }
 
 /// How often the size is fitted at most, and by how much it may still be off.
-const FITS: usize = 6;
+const FITS: usize = 10;
 const OFF: std::ops::Range<f64> = 0.88..1.14;
 
 /// Finds the magnitude whose effect on the requests of `span` is about `size`.
 fn fit(recipe: &Recipe, size: f64, span: (u64, u64), of: impl Fn(f64) -> Scenario) -> f64 {
     let (least, most) = recipe.bounds;
     let mut magnitude = recipe.guess.clamp(least, most);
+    // The largest that was too little and the least that was too much.
+    let (mut below, mut above) = (0.0, f64::MAX);
     let sound = Effect::run(&of(magnitude), Variant::Sound, span);
     for _ in 0..FITS {
         let scenario = of(magnitude);
@@ -262,7 +264,17 @@ fn fit(recipe: &Recipe, size: f64, span: (u64, u64), of: impl Fn(f64) -> Scenari
         if OFF.contains(&off) {
             break;
         }
-        magnitude = (magnitude * off.clamp(0.2, 4.0)).clamp(least, most);
+        if off > 1.0 {
+            below = f64::max(below, magnitude);
+        } else {
+            above = f64::min(above, magnitude);
+        }
+        let next = magnitude * off.clamp(0.2, 4.0);
+        // Where queues fill up, effects jump: then by halves.
+        let inside = next > below && next < above;
+        let halved = (below * above).sqrt();
+        magnitude = if inside || below == 0.0 || above == f64::MAX { next } else { halved };
+        magnitude = magnitude.clamp(least, most);
     }
     magnitude
 }
