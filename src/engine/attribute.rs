@@ -10,18 +10,16 @@ use super::decompose::{Decomposition, NodePart, decompose, rounded};
 use super::detect::{Hot, Scene, Shift};
 use super::gaps::{Verdict, Witnesses};
 use super::histogram::Dense;
+use super::impact::put_on_cause;
 use super::roles::{Gap, Party, Role};
 use super::rolling::Cohort;
 use super::verdict::{Pattern, Reason, SuspectKind};
-use crate::model::Sym;
 
 /// A claim on the excess.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Claim {
     /// Who.
     pub party: Party,
-    /// For a link: from whom.
-    pub from: Option<Sym>,
     /// The node whose operation it is about.
     pub node: Id,
     /// How it costs more.
@@ -95,33 +93,43 @@ pub(super) fn attribute(
     let mut claims = Vec::new();
     let evidence = read_all(scene, cohort, &parts, hot, believed);
     let witnesses = testimonies(&evidence);
-    let mut gap_claims: BTreeMap<Gap, Vec<Claim>> = BTreeMap::new();
     for &(id, role, evidence) in &evidence {
-        let claim = |party, reason| evidence.claim(id, party, reason);
-        match role {
-            Role::Own(service) => {
-                claims.push(claim(Party::service(service), Reason::SelfTime));
-            }
+        let (party, reason) = match role {
+            Role::Own(service) => (Party::service(service), Reason::SelfTime),
             Role::Dependency(name) => {
-                let party = Party { kind: SuspectKind::Dependency, name };
-                claims.push(claim(party, Reason::SelfTime));
+                (Party { kind: SuspectKind::Dependency, name }, Reason::SelfTime)
             }
-            Role::Gap(gap) => {
-                let party = Party::service(gap.callee);
-                gap_claims.entry(gap).or_default().push(claim(party, Reason::CallGap));
-            }
-            Role::Edge | Role::Unknown => {}
-        }
+            // Until its ends are heard.
+            Role::Gap(gap) => (Party::service(gap.callee), Reason::CallGap),
+            Role::Edge | Role::Unknown => continue,
+        };
+        claims.push(evidence.claim(id, party, reason));
     }
-    for (gap, of_gap) in gap_claims {
-        let verdict = witnesses.judge(gap, scene.params);
-        claims.extend(of_gap.into_iter().flat_map(|claim| share_out(claim, gap, verdict)));
-    }
+    put_on_cause(scene, cohort, affected, &mut claims);
+    let mut claims = hear_the_ends(scene, claims, &witnesses);
     claims.extend(call_count_claims(scene, cohort, affected, hot));
     claims.extend(new_operation_claims(scene, cohort, affected, hot));
     let accused = group(scene, claims);
     let claimed = accused.iter().map(|accused| accused.nanos).sum();
     Attribution { parts, accused, claimed }
+}
+
+/// Splits what is claimed of gaps between the two ends. What has been moved to a cause of another sort
+/// keeps its party.
+fn hear_the_ends(scene: &Scene<'_>, claims: Vec<Claim>, witnesses: &Witnesses) -> Vec<Claim> {
+    let mut verdicts: BTreeMap<Gap, Verdict> = BTreeMap::new();
+    let mut heard = Vec::with_capacity(claims.len());
+    for claim in claims {
+        match scene.roles.of(claim.node) {
+            Role::Gap(gap) => {
+                let verdict =
+                    *verdicts.entry(gap).or_insert_with(|| witnesses.judge(gap, scene.params));
+                heard.extend(share_out(claim, gap, verdict));
+            }
+            _ => heard.push(claim),
+        }
+    }
+    heard
 }
 
 /// What every gap and every service's own work says about the gaps.
@@ -203,21 +211,21 @@ impl Evidence {
 
     fn claim(&self, node: Id, party: Party, reason: Reason) -> Claim {
         let Evidence { calls, cost, claim, hit, .. } = *self;
-        Claim { party, from: None, node, reason, nanos: claim, hit, calls, cost }
+        Claim { party, node, reason, nanos: claim, hit, calls, cost }
     }
 }
 
 /// Splits a gap's claim between its ends, or puts it on the link.
 fn share_out(claim: Claim, gap: Gap, verdict: Verdict) -> impl Iterator<Item = Claim> {
-    let of = |party, share: f64, from| Claim { party, from, nanos: claim.nanos * share, ..claim };
+    let of = |party, share: f64| Claim { party, nanos: claim.nanos * share, ..claim };
     let shares = match verdict {
-        Verdict::Link => {
-            let link = Party { kind: SuspectKind::Edge, name: gap.callee };
-            [Some(of(link, 1.0, Some(gap.caller))), None]
+        Verdict::Link { at_callee, .. } => {
+            let name = if at_callee { gap.callee } else { gap.caller };
+            [Some(of(Party { kind: SuspectKind::Edge, name }, 1.0)), None]
         }
         Verdict::Ends { callee } => [
-            Some(of(Party::service(gap.callee), callee, None)),
-            Some(of(Party::service(gap.caller), 1.0 - callee, None)),
+            Some(of(Party::service(gap.callee), callee)),
+            Some(of(Party::service(gap.caller), 1.0 - callee)),
         ],
     };
     shares.into_iter().flatten()
@@ -243,7 +251,6 @@ fn call_count_claims(
         let key = scene.roles.key(scene.history.node(parent).key)?;
         Some(Claim {
             party: Party::service(key.service),
-            from: None,
             node: parent,
             reason: Reason::CallCount,
             nanos: extra.nanos as f64,
@@ -347,7 +354,7 @@ fn new_operation_claims(
             let cost = critical as f64;
             let nanos = if new > 0.0 { cost * rest / new } else { 0.0 };
             let reason = Reason::NewOperation;
-            claims.push(Claim { party, from: None, node, reason, nanos, hit: 1.0, calls, cost });
+            claims.push(Claim { party, node, reason, nanos, hit: 1.0, calls, cost });
         }
     }
     claims

@@ -173,7 +173,9 @@ impl<'a> Cohorts<'a> {
         move |caller, callee, is_request| {
             let direction = if is_request { Direction::Request } else { Direction::Response };
             match witnesses.judge(Gap { caller, callee, direction }, &self.params) {
-                Verdict::Link => GapShare::Link,
+                Verdict::Link { witnessed: true, .. } => GapShare::Link,
+                // Of one request nobody can tell a link from the end it is nearest to.
+                Verdict::Link { at_callee, .. } => GapShare::Callee(f64::from(u8::from(at_callee))),
                 Verdict::Ends { callee } => GapShare::Callee(callee),
             }
         }
@@ -271,6 +273,10 @@ fn set_params(small: bool) -> DetectionParams {
         windows: [1; 3],
         min_baseline: 0,
         min_evidence: 8.0,
+        // One slice is all there is, and how one set of this system differs from the next is unknown.
+        min_evidence_of_rest: 0.0,
+        usual_drift: 0.1,
+        min_slow_far: 5.0,
         min_recent: 8,
         min_learned: 8,
         min_learned_requests: 3,

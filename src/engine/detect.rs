@@ -14,6 +14,7 @@ use super::node::Node;
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
 use super::rolling::{Cohort, Tick, buckets};
+use super::spread::{FAR, LOG_OFFSET, cuts, reach, slackened};
 use super::statistics::{Moments, Share, mean_rose, share_rose};
 
 /// Everything that is hot.
@@ -102,7 +103,7 @@ impl Scene<'_> {
             }
             recent.clear();
             let requests = node.window(from, &mut recent);
-            if self.is_shifted(node, id, part, &recent, requests) {
+            if self.is_shifted(id, part, from, &recent, requests) {
                 hot.nodes.insert(id);
             }
         }
@@ -117,45 +118,82 @@ impl Scene<'_> {
 
     fn is_shifted(
         &self,
-        node: &Node,
         id: Id,
         part: &NodePart,
+        from: Tick,
         recent: &Dense,
         requests: u64,
     ) -> bool {
+        let node = self.history.node(id);
         let price = self.history.price_of_node(id).unwrap_or(0.0);
         let rise = part.per_call as f64 / part.calls.max(1) as f64;
         let p = self.params;
-        let material_on_path = rise > p.min_rise
-            && rise > p.min_rise_ratio * price
-            && part.per_call as f64 > p.min_share * part.entry_duration as f64;
-        let material = material_on_path || {
+        let felt =
+            rise > p.min_rise && part.per_call as f64 > p.min_share * part.entry_duration as f64;
+        let dependence = self.dependence(recent, requests);
+        if felt && rise > p.min_drift * price && self.typical_call_rose(node, recent, dependence) {
+            return true;
+        }
+        let material = (felt && rise > p.min_rise_ratio * price) || {
             let shift = Shift::between(node.baseline(), recent).nanos;
             shift > p.min_rise_off_path
                 && shift > p.min_rise_ratio_off_path * node.baseline().quantile(0.5)
         };
         material
-            && (self.share_of_slow_rose(node, recent, requests)
+            && (self.share_of_slow_rose(node, from, recent, dependence)
                 || self.rare_operation_rose(node, recent, rise, price))
     }
 
-    /// Trigger a: more calls lie above what is normal. Beside the cuts just above the quantiles there
-    /// are two far out, because a rare stall of half a second is lost among the many that pass 5 ms.
-    fn share_of_slow_rose(&self, node: &Node, recent: &Dense, requests: u64) -> bool {
+    /// How many times more counts of calls vary than if each call were a request of its own, as far
+    /// as is known before the node's own spread is.
+    fn dependence(&self, recent: &Dense, requests: u64) -> f64 {
+        let calls_a_request = recent.count() as f64 / requests.max(1) as f64;
+        1.0 + self.params.dependence * (calls_a_request - 1.0).max(0.0)
+    }
+
+    /// Trigger a: more calls lie above what is normal than the node's own bursts explain, and not in
+    /// one slice alone: what is over after five seconds wakes nobody.
+    fn share_of_slow_rose(&self, node: &Node, from: Tick, recent: &Dense, dependence: f64) -> bool {
         let p = self.params;
         let baseline = node.baseline();
         if recent.count() < p.min_recent || baseline.count() < p.min_learned {
             return false;
         }
-        let dependent = recent.count() as f64 / requests.max(1) as f64 - 1.0;
-        let discount = 1.0 + p.dependence * dependent.max(0.0);
-        cuts(baseline, p).into_iter().any(|cut| {
-            let [recent, baseline] = [
-                Share { slow: recent.count_above(cut), all: recent.count() as f64 },
-                Share { slow: baseline.count_above(cut), all: baseline.count() as f64 },
-            ];
-            share_rose(recent, baseline, p.min_slow) / discount >= p.min_evidence
+        let cuts = cuts(baseline, p);
+        cuts.into_iter().enumerate().any(|(number, cut)| {
+            let mut usual = Share { slow: baseline.count_above(cut), all: baseline.count() as f64 };
+            if usual.slow == 0.0 {
+                usual.all *= reach(number, &cuts);
+            }
+            let least = if number > FAR { p.min_slow_far.min(p.min_slow) } else { p.min_slow };
+            let share = Share { slow: recent.count_above(cut), all: recent.count() as f64 };
+            let bursts = node.spread().dispersion(number, dependence);
+            if share_rose(share, usual, least) < p.min_evidence * bursts {
+                return false;
+            }
+            let slow =
+                |slice: Sparse| Share { slow: slice.count_above(cut), all: slice.count() as f64 };
+            let slices = node.slices_since(from).map(slow);
+            let worst = slices.max_by(|one, two| one.slow.total_cmp(&two.slow));
+            let rest = worst.map_or(share, |worst| share.without(worst));
+            share_rose(rest, usual, 1.0) >= p.min_evidence_of_rest * bursts
         })
+    }
+
+    /// Trigger e: the typical call is slower by more than it ever drifts. Finds small rises of large
+    /// parts, which are within anybody's slack but not within this node's own.
+    fn typical_call_rose(&self, node: &Node, recent: &Dense, dependence: f64) -> bool {
+        let p = self.params;
+        let baseline = node.baseline();
+        if recent.count() < p.min_recent || baseline.count() < p.min_learned {
+            return false;
+        }
+        let (mean, spread) = recent.log_moments(LOG_OFFSET);
+        let (usual, variance) = baseline.log_moments(LOG_OFFSET);
+        let chance = variance.max(spread)
+            * (dependence / recent.count() as f64 + 1.0 / baseline.count() as f64);
+        let drift = node.spread().drift_variance(p.usual_drift * p.usual_drift);
+        mean - usual >= p.min_drifts * (drift + chance).sqrt()
     }
 
     /// Trigger b: too few calls for shares, but nearly all of them much slower.
@@ -263,26 +301,9 @@ fn window_for_structure(params: &DetectionParams) -> u64 {
     longest
 }
 
-/// The limits above which a call is slow, at several depths of the distribution.
-fn cuts(baseline: &impl Distribution, params: &DetectionParams) -> [f64; 5] {
-    let [median, high, highest] = baseline.quantiles([0.5, 0.9, 0.99]);
-    [
-        slackened(median, params),
-        slackened(high, params),
-        slackened(highest, params),
-        2.5 * highest + 3e6,
-        6.0 * highest + 10e6,
-    ]
-}
-
 fn moments(distribution: &impl Distribution) -> Moments {
     let (mean, variance) = distribution.log_moments(1e5);
     Moments { count: distribution.count() as f64, mean, variance }
-}
-
-/// A quantile with room for drift.
-pub(super) fn slackened(nanos: f64, params: &DetectionParams) -> f64 {
-    nanos * (1.0 + params.slack_ratio) + params.slack
 }
 
 /// The largest count that more than one call of the parent in a thousand reaches.

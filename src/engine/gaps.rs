@@ -56,8 +56,14 @@ pub(super) struct Witnesses {
 /// Who a gap's rise is put on.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Verdict {
-    /// The link between the two, and nothing else.
-    Link,
+    /// The link between the two: nothing else that either end does is slow. It is told to the owner of
+    /// the callee, or of the caller.
+    Link {
+        /// Whose owner is told.
+        at_callee: bool,
+        /// Other edges of both ends were heard, and are fine.
+        witnessed: bool,
+    },
     /// This share on the callee, the rest on the caller.
     Ends {
         /// 0 to 1.
@@ -91,10 +97,19 @@ impl Witnesses {
         let out = from_caller.unwrap_or(caller_prior);
         let into = into_callee.unwrap_or(callee_prior);
 
-        let clean = [out, into, own_caller, own_callee].iter().all(|x| *x < params.clean_witness);
-        let enough = params.min_witness_calls;
-        if clean && out_calls >= enough && in_calls >= enough {
-            return Verdict::Link;
+        let is_clean = |seen: f64| seen < params.clean_witness;
+        let others = [from_caller, into_callee].into_iter().flatten();
+        if is_clean(own_caller) && is_clean(own_callee) && others.into_iter().all(is_clean) {
+            let enough = params.min_witness_calls;
+            let (caller_speaks, callee_speaks) = (out_calls >= enough, in_calls >= enough);
+            // The end that nobody else can speak for; between equals, where it would show first.
+            let at_callee = match (caller_speaks, callee_speaks) {
+                (true, false) => true,
+                (false, true) => false,
+                (true, true) => true,
+                (false, false) => direction == Direction::Response || both >= 0.5,
+            };
+            return Verdict::Link { at_callee, witnessed: caller_speaks && callee_speaks };
         }
         let against_caller = out.max(own_caller);
         let mut against_callee = into.max(own_callee);
@@ -180,7 +195,7 @@ mod tests {
     fn callee_share(verdict: Verdict) -> f64 {
         match verdict {
             Verdict::Ends { callee } => callee,
-            Verdict::Link => panic!("the link was named"),
+            Verdict::Link { .. } => panic!("the link was named"),
         }
     }
 
@@ -199,13 +214,23 @@ mod tests {
     #[test]
     fn where_both_ends_are_fine_elsewhere_it_is_the_link() {
         let verdict = judged(&[(A, B, 1.0), (A, D, 0.0), (C, B, 0.0)], Direction::Request);
-        assert_eq!(verdict, Verdict::Link);
+        assert_eq!(verdict, Verdict::Link { at_callee: true, witnessed: true });
     }
 
     #[test]
-    fn a_lone_late_response_is_the_callees_and_a_lone_late_request_the_callers() {
-        assert!(callee_share(judged(&[(A, B, 1.0)], Direction::Response)) > 0.9);
-        assert!(callee_share(judged(&[(A, B, 1.0)], Direction::Request)) < 0.1);
+    fn a_lone_late_response_is_told_to_the_callee_and_a_lone_late_request_to_the_caller() {
+        let lone = |direction| judged(&[(A, B, 1.0)], direction);
+        let link = |at_callee| Verdict::Link { at_callee, witnessed: false };
+        assert_eq!(lone(Direction::Response), link(true));
+        assert_eq!(lone(Direction::Request), link(false));
+    }
+
+    #[test]
+    fn the_end_that_others_speak_for_is_not_told() {
+        let caller_is_fine = judged(&[(A, B, 1.0), (A, D, 0.0)], Direction::Request);
+        assert_eq!(caller_is_fine, Verdict::Link { at_callee: true, witnessed: false });
+        let callee_is_fine = judged(&[(A, B, 1.0), (C, B, 0.0)], Direction::Response);
+        assert_eq!(callee_is_fine, Verdict::Link { at_callee: false, witnessed: false });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::aggregate::{Delta, Id, SliceIndex};
 use super::attribute::{Attribution, attribute};
 use super::decompose::decompose;
 use super::detect::{Hot, Scene};
+use super::felt;
 use super::history::History;
 use super::operations::Operations;
 use super::params::{DetectionParams, EngineParams};
@@ -17,7 +18,7 @@ use super::report;
 use super::roles::{Party, Roles};
 use super::rolling::{Cohort, Tick};
 use super::tally::Tally;
-use super::verdict::{Board, Event, Incident};
+use super::verdict::{Board, Event, Incident, Suspect};
 use crate::model::{Interner, Nanos, Timestamp};
 
 /// History in, verdicts out.
@@ -59,6 +60,9 @@ impl Judge {
         let [.., longest] = params.windows;
         longest + u64::from(params.close_after)
     }
+
+    /// A cause of so much of the time is felt whatever the traffic mix makes of the sum.
+    const LARGE: f64 = 1.0 / 3.0;
 
     /// Delays kept for the histogram.
     const MAX_DELAYS: usize = 10_000;
@@ -226,7 +230,9 @@ impl Judge {
         let believed = self.believed(&affected);
         let attribution = self.attribute(Cohort::since(onset), &affected, &hot, &believed);
         let mut incident = self.describe(&attribution, onset, names);
-        let worth_it = self.is_felt(&attribution) && !incident.suspects.is_empty();
+        let worth_it = self.is_felt(&attribution, onset, &affected)
+            && self.is_ripe(&incident.suspects)
+            && self.goes_on(onset, &hot, &affected);
         let Some(first) = attribution.accused.first().filter(|_| worth_it) else {
             // Something is slower, but no request is, or nobody can be named: not worth waking
             // anyone; look again.
@@ -331,10 +337,16 @@ impl Judge {
         Event::Closed(incident)
     }
 
-    /// Nodes whose rise is believed within an incident: less evidence will do than to open one.
+    /// Nodes whose rise is believed within an incident. That requests are slow is known by then; where,
+    /// asks for less than whether.
     fn believed(&self, affected: &BTreeSet<Id>) -> BTreeSet<Id> {
         let detection = self.params.detection;
-        let params = DetectionParams { min_evidence: detection.min_evidence_of_claim, ..detection };
+        let params = DetectionParams {
+            min_evidence: detection.min_evidence_of_claim,
+            min_evidence_of_rest: 0.0,
+            min_slow: 2.0,
+            ..detection
+        };
         self.hot(|entry| affected.contains(&entry), params).nodes
     }
 
@@ -365,18 +377,38 @@ impl Judge {
         }
     }
 
-    /// Requests take longer by a share that matters: those that got slower as a whole, or, where a
-    /// change of traffic mix hides it in the sum, because what is claimed is much of their time.
-    fn is_felt(&self, attribution: &Attribution) -> bool {
-        /// A cause that takes a third of all the time is felt whatever the mix.
-        const LARGE: f64 = 1.0 / 3.0;
+    /// Requests take longer by a share that matters, and what is claimed is that share.
+    fn is_felt(&self, attribution: &Attribution, onset: Tick, affected: &BTreeSet<Id>) -> bool {
         let parts = || attribution.parts.entries.iter().map(|(_, part)| part);
         let slower = parts().filter(|part| part.excess > 0);
         let (excess, duration) = slower.fold((0.0, 0.0), |(excess, duration), part| {
             (excess + part.excess as f64, duration + part.duration as f64)
         });
-        let all: f64 = parts().map(|part| part.duration as f64).sum();
-        excess > self.params.detection.min_share * duration || attribution.claimed > LARGE * all
+        let p = &self.params.detection;
+        let share = felt::largest_share(&self.scene(), Cohort::since(onset), affected, attribution);
+        share >= p.min_felt && (excess > p.min_share * duration || share >= Judge::LARGE)
+    }
+
+    /// Somebody can be named: at once if one suspect stands out, after some more slices if several are
+    /// nearly alike. What slows everybody a little for ten seconds is a pause of the machine.
+    fn is_ripe(&self, suspects: &[Suspect]) -> bool {
+        let p = &self.params.detection;
+        let score = |at: usize| suspects.get(at).map_or(0.0, |suspect| suspect.score);
+        let stands_out = score(0) >= p.clear_score && score(0) >= 2.0 * score(1);
+        !suspects.is_empty() && (stands_out || self.streak >= p.open_after + p.open_later)
+    }
+
+    /// The slowdown has not ended meanwhile: in the last third of its slices a call of what is hot
+    /// still costs at least a quarter of the rise. Where none was made nothing is known to have ended.
+    fn goes_on(&self, onset: Tick, hot: &Hot, affected: &BTreeSet<Id>) -> bool {
+        let slices = self.tick + 1 - onset.min(self.tick);
+        if slices < self.params.detection.min_lasting {
+            return false;
+        }
+        let last = (slices / 3).max(2).min(slices);
+        let (heat, calls) = self.heat(Cohort::since(onset), hot, affected);
+        let (newest, newest_calls) = self.heat(Cohort::since(self.tick + 1 - last), hot, affected);
+        newest * calls as f64 >= 0.25 * heat * newest_calls as f64
     }
 
     /// Entries under which something hot occurs.
@@ -395,7 +427,7 @@ impl Judge {
         let [.., longest] = self.params.detection.windows;
         let first = (self.tick + 1).saturating_sub(longest).max(1);
         let heat: Vec<f64> =
-            (first..=self.tick).map(|tick| self.heat(Cohort::at(tick), hot, affected)).collect();
+            (first..=self.tick).map(|tick| self.heat(Cohort::at(tick), hot, affected).0).collect();
         let newest = &heat[heat.len().saturating_sub(3)..];
         let half = newest.iter().sum::<f64>() / newest.len().max(1) as f64 / 2.0;
         let mut best = (f64::MIN, self.tick);
@@ -409,16 +441,19 @@ impl Judge {
         best.1
     }
 
-    /// Nanoseconds that hot things cost above expectation.
-    fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> f64 {
+    /// Nanoseconds that hot things cost above expectation, and their calls.
+    fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> (f64, u64) {
         let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
         let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
-        let slower: f64 =
-            nodes.map(|(_, part)| part.per_call.saturating_add(part.new) as f64).sum();
+        let (slower, calls) = nodes.fold((0.0, 0), |(slower, calls), (_, part)| {
+            (slower + part.per_call.saturating_add(part.new) as f64, calls + part.calls)
+        });
         use super::verdict::Reason::{CallCount, NewOperation};
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
         let others = claims.filter(|claim| matches!(claim.reason, CallCount | NewOperation));
-        slower + others.map(|claim| claim.nanos).sum::<f64>()
+        let (others, other_calls) = others
+            .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));
+        (slower + others, calls + other_calls)
     }
 
     /// What is affected stops learning, with everything that occurs under it.

@@ -8,6 +8,7 @@ use super::aggregate::{AttrSum, Calls, Detail, Id, NodeKey, NodeSum, PathSum, Sl
 use super::histogram::{Bucket, Dense, Distribution, Sparse, bucket_of};
 use super::params::DetectionParams;
 use super::rolling::{Rolling, Sum, Tick, buckets};
+use super::spread::Spread;
 use super::tape::{Packed, Tape, Unpacker, put};
 use crate::model::{AttrSetId, Nanos, TraceId};
 
@@ -18,6 +19,7 @@ pub(super) struct Node {
     /// How long it has been watched.
     pub age: Age,
     calls: Rolling<Calls>,
+    spread: Rolling<Spread>,
     /// What names the slow ones of the recent calls.
     details: Tape<Detail>,
     /// Calls in the baseline and recent.
@@ -53,6 +55,7 @@ impl Node {
             key,
             age: Age::born(born),
             calls: Rolling::default(),
+            spread: Rolling::default(),
             details: Tape::default(),
             held: 0,
             fan_outs: Vec::new(),
@@ -82,6 +85,12 @@ impl Node {
     pub(super) fn follow(&mut self, now: Tick, params: &DetectionParams) {
         self.age.advance(now, params);
         let step = self.age.step(now, params);
+        let past = self.calls.recent().since(0).take_while(|&(tick, _)| step.is_past(tick));
+        for (tick, calls) in past.filter(|&(tick, _)| step.absorbs(tick)) {
+            let spread = Spread::of(&calls.histogram, &self.calls.baseline().histogram, params);
+            self.spread.add(tick, &spread);
+        }
+        self.spread.follow(step, params, |_| {});
         let held = &mut self.held;
         self.calls.follow(step, params, |gone| *held -= gone.histogram.count());
         self.details.take_while(|tick| step.is_past(tick), |_, _| {});
@@ -116,6 +125,16 @@ impl Node {
     /// Calls in the baseline and recent.
     pub(super) fn held(&self) -> u64 {
         self.held
+    }
+
+    /// How much its slices usually differ from what is normal.
+    pub(super) fn spread(&self) -> &Spread {
+        self.spread.baseline()
+    }
+
+    /// Self-times of the slices from `from` on, by slice.
+    pub(super) fn slices_since(&self, from: Tick) -> impl Iterator<Item = Sparse> {
+        self.calls.recent().since(from).map(|(_, calls)| calls.histogram)
     }
 
     /// Self-times of the slices from `from` on, added to `into`; returns the requests they occurred in.
@@ -158,7 +177,7 @@ impl Node {
     /// Bytes held outside of the value itself.
     pub(super) fn heap_bytes(&self) -> usize {
         let lists = (self.fan_outs.capacity() + self.paths.capacity()) * size_of::<Id>();
-        lists + self.calls.heap_bytes() + self.details.heap_bytes()
+        lists + self.calls.heap_bytes() + self.spread.heap_bytes() + self.details.heap_bytes()
     }
 }
 

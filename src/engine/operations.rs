@@ -11,12 +11,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::aggregate::{Id, NodeKey};
-use super::detect::slackened;
 use super::histogram::{Bucket, Dense, Distribution, bucket_of, upper_bound};
 use super::history::History;
 use super::params::EngineParams;
 use super::roles::Roles;
 use super::rolling::Tick;
+use super::spread::slackened;
 use super::verdict::{Exemplar, Operation, Quantiles};
 use crate::model::{KeyId, Nanos, SpanKind, Timestamp};
 

@@ -7,6 +7,7 @@ use super::attribute::{Accused, Attribution, Claim};
 use super::decompose::rounded;
 use super::detect::Scene;
 use super::histogram::Distribution;
+use super::roles::Role;
 use super::rolling::Tick;
 use super::verdict::{EntryImpact, Reason, Suspect, SuspectKind, Where};
 use crate::model::{Interner, SpanKind, Sym};
@@ -124,8 +125,11 @@ const MIN_CALLS: u64 = 5;
 
 /// The attribute value that singles out the slow calls, if one does. For a link: its other end.
 fn whereabouts(scene: &Scene<'_>, names: &Interner, claim: &Claim, from: Tick) -> Option<Where> {
-    if let (SuspectKind::Edge, Some(caller)) = (claim.party.kind, claim.from) {
-        return Some(Where { attribute: Arc::from("from"), value: names.text(caller), share: 1.0 });
+    if let (SuspectKind::Edge, Role::Gap(gap)) = (claim.party.kind, scene.roles.of(claim.node)) {
+        let told_the_callee = claim.party.name == gap.callee;
+        let (attribute, end) =
+            if told_the_callee { ("from", gap.caller) } else { ("to", gap.callee) };
+        return Some(Where { attribute: attribute.into(), value: names.text(end), share: 1.0 });
     }
     if !matches!(claim.reason, Reason::SelfTime | Reason::CallGap) {
         return None;

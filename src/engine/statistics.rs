@@ -22,6 +22,11 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// What is left without a part of it.
+    pub(super) fn without(self, part: Share) -> Share {
+        Share { slow: (self.slow - part.slow).max(0.0), all: (self.all - part.all).max(0.0) }
+    }
+
     fn rate(self) -> f64 {
         if self.all > 0.0 { self.slow / self.all } else { 0.0 }
     }

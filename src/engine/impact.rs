@@ -1,0 +1,237 @@
+//! Impact against cause: a queue is put on whoever made the server hold its workers for longer.
+//!
+//! When a callee gets slow, its caller's workers and connections are held for longer. Once all are
+//! held, requests wait: for a connection, which reads as the caller's own time, or for a worker, which
+//! reads as time before the caller's span begins. That wait can be many times what the callee itself
+//! lost, so by size alone the caller would be named. What gives it away is occupancy (calls times how
+//! long each is held, Little's law): where a callee's calls take half as long again as they did, and
+//! the time is its own, what piles up in front of them is its doing, and the caller is impacted.
+//!
+//! Works on claims that are already believed. Does not ask whether anything is slow at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aggregate::{Id, NodeKey};
+use super::attribute::Claim;
+use super::detect::Scene;
+use super::roles::{Party, Role};
+use super::rolling::Cohort;
+use super::verdict::{Reason, SuspectKind};
+use crate::model::Sym;
+
+/// From this growth of a callee's calls on, their queue is explained in full: pools are sized to be
+/// two thirds busy at most, so half as much again fills them.
+const FULL_GROWTH: f64 = 0.5;
+/// Growth below this explains nothing.
+const LEAST_GROWTH: f64 = 0.2;
+/// A queue that is more than this many times its cause has another one.
+const MOST_WAIT: f64 = 12.0;
+
+/// What the calls from one service to one callee hold.
+#[derive(Clone, Copy, Default)]
+struct Holding {
+    calls: u64,
+    nanos: u64,
+    learned_calls: u64,
+    learned_nanos: u64,
+}
+
+impl Holding {
+    /// By which part of what it was a call takes longer now.
+    fn growth(self) -> f64 {
+        let mean = |nanos: u64, calls: u64| nanos as f64 / calls.max(1) as f64;
+        let before = mean(self.learned_nanos, self.learned_calls);
+        if before <= 0.0 { 0.0 } else { mean(self.nanos, self.calls) / before - 1.0 }
+    }
+}
+
+/// Moves claims on queues to whoever filled them.
+pub(super) fn put_on_cause(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    affected: &BTreeSet<Id>,
+    claims: &mut Vec<Claim>,
+) {
+    let below = BelowCalls::read(scene, cohort, affected, claims);
+    let mut moved = Vec::new();
+    for (service, queue) in queues(scene, claims) {
+        let Some((cause, share)) = below.cause_of(service, queue) else { continue };
+        let main = claims.iter().filter(|claim| claim.party == cause);
+        let Some(&main) = main.max_by(|one, two| one.nanos.total_cmp(&two.nanos)) else { continue };
+        let mut nanos = 0.0;
+        for claim in claims.iter_mut().filter(|claim| is_queue(scene, claim, service)) {
+            nanos += claim.nanos * share;
+            claim.nanos *= 1.0 - share;
+        }
+        // The wait says nothing about how many of the cause's calls are slow.
+        moved.push(Claim { nanos, ..main });
+    }
+    claims.extend(moved);
+}
+
+/// Claims that may be time in a queue, by the service that the queue is at.
+fn queues(scene: &Scene<'_>, claims: &[Claim]) -> BTreeMap<Sym, f64> {
+    let services: BTreeSet<Sym> = claims
+        .iter()
+        .filter(|claim| claim.party.kind == SuspectKind::Service)
+        .map(|claim| claim.party.name)
+        .collect();
+    let sum = |service| {
+        let of_service = claims.iter().filter(|claim| is_queue(scene, claim, service));
+        of_service.map(|claim| claim.nanos).sum::<f64>()
+    };
+    services
+        .into_iter()
+        .map(|service| (service, sum(service)))
+        .filter(|(_, sum)| *sum > 0.0)
+        .collect()
+}
+
+/// Own time of the service, or time before its spans begin.
+fn is_queue(scene: &Scene<'_>, claim: &Claim, service: Sym) -> bool {
+    claim.party == Party::service(service)
+        && match claim.reason {
+            Reason::SelfTime => {
+                matches!(scene.roles.of(claim.node), Role::Own(own) if own == service)
+            }
+            Reason::CallGap => {
+                matches!(scene.history.node(claim.node).key, NodeKey::Request(_, callee) if callee == service)
+            }
+            _ => false,
+        }
+}
+
+/// What is claimed below the calls that a service makes.
+#[derive(Default)]
+struct BelowCalls {
+    /// By caller and callee.
+    holding: BTreeMap<(Sym, Sym), Holding>,
+    /// By caller and callee: nanoseconds that parties other than the caller claim below those calls.
+    claimed: BTreeMap<(Sym, Sym), BTreeMap<Party, f64>>,
+}
+
+impl BelowCalls {
+    fn read(
+        scene: &Scene<'_>,
+        cohort: Cohort,
+        affected: &BTreeSet<Id>,
+        claims: &[Claim],
+    ) -> BelowCalls {
+        let mut below = BelowCalls::default();
+        let history = scene.history;
+        let by_node = own_claims(scene, claims);
+        for &entry in affected {
+            for &id in &history.entry(entry).paths {
+                let path = history.path(id);
+                let (recent, learned) = (path.sums.sum(cohort), *path.sums.baseline());
+                let claimed = by_node
+                    .get(&path.node)
+                    .map(|&(party, per_call)| (party, per_call * recent.calls as f64));
+                let mut at = Some(id);
+                while let Some(call) = at {
+                    if let Some(edge) = scene.call_of(call) {
+                        let holding = below.holding.entry(edge).or_default();
+                        holding.nanos = holding.nanos.saturating_add(recent.critical);
+                        holding.learned_nanos =
+                            holding.learned_nanos.saturating_add(learned.critical);
+                        if call == id {
+                            holding.calls += recent.calls;
+                            holding.learned_calls += learned.calls;
+                        }
+                        if let Some((party, nanos)) =
+                            claimed.filter(|(party, _)| *party != Party::service(edge.0))
+                        {
+                            *below.claimed.entry(edge).or_default().entry(party).or_default() +=
+                                nanos;
+                        }
+                    }
+                    at = history.path(call).above;
+                }
+            }
+        }
+        below
+    }
+
+    /// Who below the calls of `service` fills its queue, and how much of `queue` that explains.
+    fn cause_of(&self, service: Sym, queue: f64) -> Option<(Party, f64)> {
+        let calls = self.claimed.range((service, Sym(0))..=(service, Sym(u32::MAX)));
+        let causes = calls.flat_map(|(edge, parties)| {
+            let growth = self.holding.get(edge).map_or(0.0, |holding| holding.growth());
+            parties.iter().map(move |(&party, &nanos)| (party, nanos, growth))
+        });
+        let (party, nanos, growth) = causes
+            .filter(|&(_, nanos, growth)| growth > LEAST_GROWTH && queue <= MOST_WAIT * nanos)
+            .max_by(|one, two| one.1.total_cmp(&two.1))?;
+        debug_assert!(nanos > 0.0, "claims are positive");
+        let share = (growth - LEAST_GROWTH) / (FULL_GROWTH - LEAST_GROWTH);
+        Some((party, share.min(1.0)))
+    }
+}
+
+/// Believed own time of services and dependencies by node, nanoseconds a call.
+fn own_claims(scene: &Scene<'_>, claims: &[Claim]) -> BTreeMap<Id, (Party, f64)> {
+    let own = claims.iter().filter(|claim| {
+        claim.nanos > 0.0
+            && claim.reason == Reason::SelfTime
+            && matches!(scene.roles.of(claim.node), Role::Own(_) | Role::Dependency(_))
+    });
+    own.map(|claim| (claim.node, (claim.party, claim.nanos / claim.calls.max(1) as f64))).collect()
+}
+
+impl Scene<'_> {
+    /// Caller and callee, if the path ends with a call to somebody else.
+    fn call_of(&self, path: Id) -> Option<(Sym, Sym)> {
+        let key = self.history.node(self.history.path(path).node).key;
+        let caller = self.roles.key(key)?.service;
+        match key {
+            NodeKey::Edge(_, callee) | NodeKey::Leaf(_, Some(callee)) => Some((caller, callee)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: Sym = Sym(1);
+    const CALLEE: Sym = Sym(2);
+
+    /// A hundred calls of 10 ms learned; a hundred recent ones of `now_ms`, of which the callee claims
+    /// what is more.
+    fn below(now_ms: u64) -> BelowCalls {
+        let mut below = BelowCalls::default();
+        let holding = Holding {
+            calls: 100,
+            nanos: now_ms * 100_000_000,
+            learned_calls: 100,
+            learned_nanos: 1_000_000_000,
+        };
+        below.holding.insert((CALLER, CALLEE), holding);
+        let claimed = (now_ms - 10) as f64 * 1e8;
+        let parties = [(Party::service(CALLEE), claimed)].into();
+        below.claimed.insert((CALLER, CALLEE), parties);
+        below
+    }
+
+    #[test]
+    fn half_as_long_again_explains_the_whole_queue_and_a_fifth_nothing() {
+        let share = |now_ms| below(now_ms).cause_of(CALLER, 1e8).map(|(_, share)| share);
+        assert_eq!(share(15), Some(1.0));
+        assert_eq!(share(12), None);
+        // 0.4 lies two thirds of the way from 0.2 to 0.5.
+        assert!(share(14).is_some_and(|share| (share - 2.0 / 3.0).abs() < 1e-9));
+    }
+
+    #[test]
+    fn a_queue_out_of_all_proportion_has_another_cause() {
+        // The callee claims half a second.
+        assert!(below(15).cause_of(CALLER, 12.0 * 5e8).is_some());
+        assert!(below(15).cause_of(CALLER, 12.1 * 5e8).is_none());
+    }
+
+    #[test]
+    fn calls_of_somebody_else_explain_nothing() {
+        assert!(below(30).cause_of(CALLEE, 1e8).is_none());
+    }
+}
