@@ -6,7 +6,7 @@
 //! a permit or is refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -49,6 +49,8 @@ struct Shared {
     names: Arc<Interner>,
     books: Arc<Books>,
     board: ArcSwap<Board>,
+    /// Bytes the judge holds for baselines and windows.
+    baseline_bytes: AtomicU64,
     /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
     ended: AtomicBool,
 }
@@ -88,7 +90,14 @@ impl Pipeline {
         books: Arc<Books>,
     ) -> std::io::Result<(Pipeline, Threads)> {
         let board = ArcSwap::from_pointee(Board { learning: true, ..Board::default() });
-        let shared = Arc::new(Shared { clock, names, books, board, ended: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            clock,
+            names,
+            books,
+            board,
+            baseline_bytes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        });
         // Two hand-overs per shard may wait; a judge that falls behind further stops the shards, and
         // through their permits the receivers.
         let (to_judge, from_shards) = mpsc::sync_channel(2 * threads);
@@ -165,6 +174,11 @@ impl Pipeline {
     /// The verdicts as of the last slice.
     pub fn board(&self) -> Arc<Board> {
         self.shared.board.load_full()
+    }
+
+    /// Bytes held for baselines and windows as of the last slice.
+    pub fn baseline_bytes(&self) -> u64 {
+        self.shared.baseline_bytes.load(Ordering::Relaxed)
     }
 
     /// The account of all spans.
@@ -267,6 +281,7 @@ impl JudgeWorker {
     }
 
     fn publish(&self) {
+        self.shared.baseline_bytes.store(self.judge.bytes() as u64, Ordering::Relaxed);
         self.shared.board.store(Arc::new(self.judge.board(&self.shared.names)));
     }
 }

@@ -59,7 +59,7 @@ impl Source for Status {
         ledger.memory_bytes = [
             ("in_flight", self.budget.used()),
             ("traces", traces),
-            ("baselines", operations * cost::OPERATION),
+            ("baselines", self.pipeline.baseline_bytes()),
             ("series", operations * SERIES_OF_OPERATION * cost::SERIES),
             ("connections", connections * cost::CONNECTION),
         ]
