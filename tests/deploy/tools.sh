@@ -36,7 +36,8 @@ program() {
   ln -sf "$home/$name" "$bin/$name"
 }
 
-packages prometheus prometheus-alertmanager buildah musl-tools systemd
+packages prometheus prometheus-alertmanager buildah musl-tools rsync systemd
+rustup target add x86_64-unknown-linux-musl
 environment "$here/requirements.txt"
 recent_go 26
 

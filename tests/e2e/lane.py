@@ -107,7 +107,7 @@ class Lane:
         self.laghound.probe("/livez")
         self.laghound.probe("/readyz")
         self.lint("before the first span")
-        self.prometheus = Prometheus(self.laghound.addresses["admin"], self.folder)
+        self.prometheus = Prometheus([self.laghound.addresses["admin"]], self.folder)
         self.scraped_since = time.time()
         self.shop = Shop(self.folder, self.plan.protocol, self.laghound.endpoint(self.plan.protocol))
         self.shop.start()

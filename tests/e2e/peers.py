@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 from procs import Failure, Process
 
@@ -40,7 +41,17 @@ class Laghound:
             "LAGHOUND_ADMIN_ENDPOINT": "127.0.0.1:0",
             "LAGHOUND_LOG_FORMAT": "json",
         }
-        self.process = Process("laghound", [binary, "serve"], folder, env)
+        self._listen_to(Process("laghound", [binary, "serve"], folder, env))
+
+    @classmethod
+    def around(cls, process):
+        """One that was started by somebody else and logs as JSON."""
+        laghound = cls.__new__(cls)
+        laghound._listen_to(process)
+        return laghound
+
+    def _listen_to(self, process):
+        self.process = process
         self.addresses = {}
         for what in ("grpc", "http", "admin"):
             self.addresses[what] = self._listening(what)
@@ -76,19 +87,27 @@ class Laghound:
 
 
 class Prometheus:
-    """Debian's Prometheus with one target."""
+    """Debian's Prometheus with laghounds for targets, and with the rules of `deploy/` if asked for.
 
-    def __init__(self, target, folder):
+    The rules are as they are but for how often they are evaluated: as often as is scraped.
+    """
+
+    def __init__(self, targets, folder, rules=None, alertmanager=None):
         config = f"{folder}/prometheus.yml"
+        every = {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY, "evaluation_interval": SCRAPE_EVERY}
+        settings = {
+            "global": every,
+            "scrape_configs": [{"job_name": "laghound", "static_configs": [{"targets": targets}]}],
+        }
+        if rules:
+            text = Path(rules).read_text(encoding="utf-8").replace("interval: 15s", f"interval: {SCRAPE_EVERY}")
+            Path(folder, "rules.yml").write_text(text, encoding="utf-8")
+            settings["rule_files"] = [f"{folder}/rules.yml"]
+        if alertmanager:
+            settings["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
         with open(config, "w", encoding="utf-8") as file:
             # JSON is YAML; nothing to escape by hand.
-            json.dump(
-                {
-                    "global": {"scrape_interval": SCRAPE_EVERY, "scrape_timeout": SCRAPE_EVERY},
-                    "scrape_configs": [{"job_name": "laghound", "static_configs": [{"targets": [target]}]}],
-                },
-                file,
-            )
+            json.dump(settings, file)
         argv = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/tsdb"]
         argv += ["--web.listen-address=127.0.0.1:0", "--log.format=json"]
         argv += ["--enable-feature=exemplar-storage"]
