@@ -65,6 +65,13 @@ fn share_of_users(
     if users < LEAST_REQUESTS || requests == 0 || duration <= 0.0 {
         return None;
     }
+    // Spans that last for hours, one in a hundred, swamp any share: a call that takes twice as long is felt.
+    let rise = claim.nanos / claim.calls.max(1) as f64;
+    let usual = scene.history.price_of_node(claim.node).unwrap_or(0.0);
+    let p = scene.params;
+    if usual > 0.0 && rise > p.min_rise_off_path && rise > p.min_rise_ratio_off_path * usual {
+        return Some(1.0);
+    }
     Some(claim.nanos / users as f64 / (duration / requests as f64))
 }
 
