@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::args::{CompareArgs, Format};
 use super::{CliError, print};
-use crate::compare::{Side, SideError, compare};
+use crate::compare::{SideError, compare};
 use crate::config::Environment;
-use crate::model::{InternLimits, Interner, SpanDefect, SpanRecord, Timestamp, TraceId};
+use crate::live::sides::ReadSide;
+use crate::model::{InternLimits, Interner, TraceId};
 use crate::otlp::file::{FileError, ReadLimits, Reader, STDIN};
-use crate::otlp::{AttributeRules, Defects, Interest, SpanSink};
+use crate::otlp::{AttributeRules, Interest};
 use crate::publish::comparison::{ComparisonText, to_json};
 
 /// Columns where there is no terminal to ask.
@@ -79,58 +80,15 @@ fn side(
     wanted: Option<TraceId>,
     names: &Arc<Interner>,
     rules: &Arc<AttributeRules>,
-) -> Result<Intake, ReadError> {
+) -> Result<ReadSide, ReadError> {
     let limits = ReadLimits::default();
-    let mut reader = Reader::open(path, Arc::clone(names), Arc::clone(rules), limits)?;
-    let mut intake = Intake::default();
-    while reader.next_into(&mut intake)?.is_some() {}
+    let mut read =
+        ReadSide::read(Reader::open(path, Arc::clone(names), Arc::clone(rules), limits)?)?;
     let fail = |problem| ReadError::Side { file: path.display().to_string(), problem };
     if let Some(wanted) = wanted {
-        intake.side.choose(wanted).map_err(fail)?;
+        read.side.choose(wanted).map_err(fail)?;
     }
-    Ok(intake)
-}
-
-/// Takes a file's spans with everything inside them.
-#[derive(Default)]
-struct Intake {
-    side: Side,
-    defects: Defects,
-}
-
-impl Intake {
-    fn complaints(&self, side: &str) -> Vec<String> {
-        let mut complaints = Vec::new();
-        if self.defects.total() > 0 {
-            complaints.push(format!("{side}: spans that are none were left out: {}", self.defects));
-        }
-        if self.side.dropped_details > 0 {
-            let count = self.side.dropped_details;
-            complaints
-                .push(format!("{side}: {count} events and attributes were left out: too many"));
-        }
-        complaints
-    }
-}
-
-impl SpanSink for Intake {
-    const WANTS_DETAIL: bool = true;
-
-    fn span(&mut self, record: SpanRecord) {
-        self.side.span(record);
-    }
-
-    fn rejected(&mut self, defect: SpanDefect) {
-        self.defects.add(defect);
-    }
-
-    fn event(&mut self, at: Timestamp, name: &[u8]) {
-        self.side.event(at, name);
-    }
-
-    fn attribute(&mut self, name: &[u8], value: &[u8]) {
-        self.side.attribute(name, value);
-    }
+    Ok(read)
 }
 
 /// Only for eyes, and not where they have asked for none.

@@ -334,6 +334,8 @@ fn rows(sums: &[SideSums; 2], names: &Interner) -> Vec<SpanRow> {
             },
             outside_normal: is_one_against_many
                 && longest(is) > longest(was) + noise_floor(Nanos(longest(was))).0,
+            baseline_path: Vec::new(),
+            spiked_path: Vec::new(),
         };
         (change, row)
     });

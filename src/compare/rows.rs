@@ -3,6 +3,10 @@
 use super::difference::Pair;
 use super::request::Request;
 use super::verdict::{Figures, Match, SpanRow};
+use crate::engine::critical_path::Window;
+use crate::engine::dissect::seconds_after;
+use crate::engine::evidence::Stretch;
+use crate::engine::segments::segments;
 use crate::engine::tree::Index;
 use crate::model::Interner;
 
@@ -73,7 +77,24 @@ fn row(
             _ => Match::Matched,
         },
         outside_normal: false,
+        baseline_path: before.map_or_else(Vec::new, |at| path(pair.baseline, at)),
+        spiked_path: after.map_or_else(Vec::new, |at| path(pair.spiked, at)),
     }
+}
+
+/// The stretches of a span that its request waited for.
+fn path(request: &Request<'_>, at: Index) -> Vec<Stretch> {
+    if !request.contains(at) {
+        return Vec::new();
+    }
+    let origin = request.at(request.entry).span.start;
+    let stretches = segments(&request.tree, &request.costs, at).into_iter();
+    stretches
+        .map(|Window { low, high }| Stretch {
+            from_seconds: seconds_after(origin, low),
+            to_seconds: seconds_after(origin, high),
+        })
+        .collect()
 }
 
 fn figures(request: &Request<'_>, at: Index) -> Figures {

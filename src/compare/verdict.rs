@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::evidence::Stretch;
 use crate::engine::verdict::{Pattern, Reason, SuspectKind, Where};
 use crate::model::TraceId;
 
@@ -174,6 +175,10 @@ pub struct SpanRow {
     pub match_: Match,
     /// Of one trace against many: it took longer than any of them.
     pub outside_normal: bool,
+    /// The parts of it that the first side's request waited for, ascending; of sets, none.
+    pub baseline_path: Vec<Stretch>,
+    /// The same on the second side.
+    pub spiked_path: Vec<Stretch>,
 }
 
 /// An entry operation of two sets.

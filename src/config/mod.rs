@@ -15,6 +15,7 @@ mod problem;
 mod resolve;
 mod settings;
 mod value;
+mod web;
 mod yaml;
 
 pub use endpoint::Endpoint;
@@ -24,17 +25,20 @@ pub use memory::MemoryLimit;
 pub use problem::{ConfigError, Excerpt, Place, Problem};
 pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
 pub use settings::{
-    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, KEYS, Log, Memory, Names,
-    Publish, Receiver, Shutdown, Where,
+    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, EvidenceKept, KEYS, LinkTargets,
+    Log, Memory, Names, Publish, Receiver, Shutdown, Where,
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
+pub use web::{TraceAddress, WebAddress};
 
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
+use crate::engine::reservoir::KeepLimits;
 use crate::live::net::ConnectionLimits;
 use crate::live::server;
-use crate::model::InternLimits;
+use crate::model::{InternLimits, Nanos};
 use crate::otlp::receive::ReceiveLimits;
 use crate::otlp::{CostLimits, Interest};
+use crate::publish::api::{ApiSettings, Links};
 
 impl Config {
     /// Everything the engine goes by.
@@ -75,6 +79,15 @@ impl Config {
             names: self.intern_limits(),
             interest: self.interest(),
             max_series: self.publish.max_series,
+            keep: KeepLimits {
+                bytes: bytes(self.evidence.max_trace_memory),
+                incidents: self.engine_params().max_incidents,
+            },
+            api: ApiSettings {
+                links: self.links(),
+                max_upload_bytes: bytes(self.admin.max_upload_size),
+                listen_for: Nanos::from_secs(20),
+            },
         }
     }
 
@@ -94,6 +107,16 @@ impl Config {
             keepalive: connections.keepalive,
             streams: small(connections.max_streams as u64),
             header_bytes: small(connections.max_header_size.as_u64()),
+        }
+    }
+
+    /// Where to go on from the page.
+    fn links(&self) -> Links {
+        let owned = |address: Option<&str>| address.map(str::to_owned);
+        Links {
+            trace_url: owned(self.links.trace_url.get()),
+            prometheus_url: owned(self.links.prometheus_url.get()),
+            external_url: owned(self.admin.external_url.get()),
         }
     }
 

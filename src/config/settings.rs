@@ -10,7 +10,9 @@ use super::endpoint::Endpoint;
 use super::keys::{Key, settings};
 use super::memory::MemoryLimit;
 use super::value::{LogFormat, LogLevel, Setting, names, within};
+use super::web::{TraceAddress, WebAddress};
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
+use crate::engine::reservoir::KeepLimits;
 use crate::live::net::ConnectionLimits;
 use crate::model::{InternLimits, Nanos};
 use crate::otlp::{CostLimits, Interest};
@@ -45,8 +47,15 @@ settings! {
 
     /// Where people and Prometheus look.
     admin: Admin {
-        /// Address of /metrics, /livez and /readyz. Only this machine can reach the default.
+        /// Address of the page, the API, /metrics, /livez and /readyz. Only this machine can reach the
+        /// default.
         endpoint: Endpoint = "admin.endpoint", Endpoint::loopback(9479);
+        /// Under which address others reach the page, for links in alerts and answers; or none.
+        external_url: WebAddress = "admin.external_url", WebAddress::default();
+        /// Bytes of two recordings that are sent to the page to be compared, together. Unpacked they may
+        /// be eight times as large, and are held while they are compared.
+        max_upload_size: ByteSize = "admin.max_upload_size", ByteSize::mib(16),
+            in ByteSize::kib(1)..=ByteSize::gib(1);
     }
 
     /// Connections: the same for each of the three addresses, which count their own.
@@ -225,6 +234,22 @@ settings! {
         /// scrolls through.
         max_incidents: usize = "publish.max_incidents", EngineParams::default().max_incidents,
             in 0..=10_000;
+    }
+
+    /// Traces that are kept, to be looked at.
+    evidence: EvidenceKept {
+        /// Bytes of kept traces, all together: of each incident the slowest and the newest, of each entry
+        /// a typical one, and for two minutes whatever may turn out to belong to an incident.
+        max_trace_memory: ByteSize = "evidence.max_trace_memory",
+            ByteSize::b(KeepLimits::default().bytes as u64), in ByteSize::kib(64)..=ByteSize::gib(16);
+    }
+
+    /// Where to go on from here: links on the page and in the API.
+    links: LinkTargets {
+        /// Address of a trace in the trace backend, with {trace_id} where the id belongs; or none.
+        trace_url: TraceAddress = "links.trace_url", TraceAddress::default();
+        /// Address of Prometheus, for a graph of each incident; or none.
+        prometheus_url: WebAddress = "links.prometheus_url", WebAddress::default();
     }
 
     /// What is logged, to standard error.

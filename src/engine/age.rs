@@ -115,6 +115,11 @@ impl Age {
         self.learned >= params.min_baseline
     }
 
+    /// It belongs to an open incident.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// An incident opened, or goes on, at `now`.
     pub(super) fn freeze(&mut self, now: Tick, params: &DetectionParams) {
         self.advance(now, params);

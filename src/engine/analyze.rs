@@ -10,7 +10,9 @@ use foldhash::fast::RandomState;
 
 use super::aggregate::{GroupKey, Id, MAX_FAN_OUT, NodeKey, SliceIndex, SliceTable};
 use super::critical_path::Costs;
+use super::dissect::main_entry;
 use super::histogram::bucket_of;
+use super::sampler::EntrySpan;
 use super::tree::{Index, Tree, TreeSpan};
 use crate::model::{AttrSetId, Interner, Key, KeyId, Nanos, Span, SpanKind, TraceId};
 
@@ -137,6 +139,13 @@ impl Analyzer {
     /// Nodes and paths numbered since last asked.
     pub(super) fn take_definitions(&mut self) -> (Vec<NodeKey>, Vec<(Option<Id>, Id)>) {
         (std::mem::take(&mut self.nodes.fresh), std::mem::take(&mut self.paths.fresh))
+    }
+
+    /// The entry of the trace analyzed last: the first, if there are several.
+    pub(super) fn entry(&self) -> Option<EntrySpan> {
+        let node = &self.tree.spans()[main_entry(&self.tree)?];
+        let (key, end) = (node.span.key, node.span.end);
+        node.entry.then(|| EntrySpan { key, end, duration: node.duration() })
     }
 
     /// Files a trace in the slices in which its entries ended.

@@ -129,6 +129,11 @@ impl History {
         &self.active.paths
     }
 
+    /// All nodes, by number.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
     /// A node.
     pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]

@@ -5,12 +5,16 @@
 //! could change in them has.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::aggregate::{Delta, Id, SliceIndex};
 use super::attribute::{Attribution, attribute};
 use super::decompose::decompose;
+use super::detail::{Named, detail};
 use super::detect::{Hot, Scene};
+use super::evidence::OperationDetail;
 use super::felt;
+use super::gather::gather;
 use super::history::History;
 use super::operations::Operations;
 use super::params::{DetectionParams, EngineParams};
@@ -18,8 +22,9 @@ use super::report;
 use super::roles::{Party, Roles};
 use super::rolling::{Cohort, Tick};
 use super::tally::Tally;
+use super::timeline::Timeline;
 use super::verdict::{Board, Event, Incident, Suspect};
-use crate::model::{Interner, Nanos, Timestamp};
+use crate::model::{Interner, Nanos, SpanKind, Timestamp};
 
 /// History in, verdicts out.
 pub struct Judge {
@@ -40,6 +45,7 @@ pub struct Judge {
     closed: VecDeque<Incident>,
     incidents: u64,
     detection_delays: Vec<f64>,
+    timeline: Timeline,
 }
 
 struct OpenIncident {
@@ -84,6 +90,7 @@ impl Judge {
             closed: VecDeque::new(),
             incidents: 0,
             detection_delays: Vec::new(),
+            timeline: Timeline::default(),
         }
     }
 
@@ -135,7 +142,20 @@ impl Judge {
             excess: self.tally.suspects(names, until, expire),
             entry_excess: self.tally.entries(names, until, expire),
             detection_delays: self.detection_delays.clone(),
+            timeline: self.timeline.slices(),
         }
+    }
+
+    /// What is normal for one operation, looked at closely; `None` if there is none of that name.
+    pub fn operation(
+        &self,
+        service: &str,
+        name: &str,
+        kind: SpanKind,
+        names: &Interner,
+    ) -> Option<OperationDetail> {
+        let wanted = Named { service, name, kind };
+        detail(&self.scene(), wanted, names, |tick| self.about(tick))
     }
 
     /// All incidents, the oldest first, the open one last.
@@ -175,6 +195,7 @@ impl Judge {
         self.tick += 1;
         self.history.begin(self.tick, slice, &self.params.detection);
         self.roles.update(&self.history, names);
+        self.clock_in();
         let until = self.judged_until();
         self.operations.update(&mut self.history, self.tick, until, &self.params);
         let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
@@ -182,6 +203,16 @@ impl Judge {
             None => self.consider(hot, now, names),
             Some(open) => self.follow_up(open, hot, names),
         }
+    }
+
+    /// Requests of the slice that has just begun to be judged.
+    fn clock_in(&mut self) {
+        let entries = self.history.active_entries().iter();
+        let sums = entries.map(|&id| self.history.entry(id).sums.sum(Cohort::at(self.tick)));
+        let (requests, nanos) = sums.fold((0, 0u64), |(requests, nanos), sum| {
+            (requests + sum.requests, nanos.saturating_add(sum.duration))
+        });
+        self.timeline.begin(self.start_of(self.tick), self.slice_length(), requests, nanos);
     }
 
     /// The entry has been seen often enough to say what is normal for it. The first calls of a new
@@ -240,6 +271,7 @@ impl Judge {
             return None;
         };
         let first_suspect = first.party;
+        self.chart(onset, &affected, &hot);
         self.add_up(&attribution);
         self.incidents += 1;
         incident.id = self.incidents;
@@ -271,6 +303,7 @@ impl Judge {
         let now = Cohort::at(self.tick);
         let per_slice = self.attribute(now, &open.affected, &open.hot, &believed);
         self.add_up(&per_slice);
+        self.timeline.charge(self.start_of(self.tick), &per_slice, &self.roles);
         if hot.is_empty() {
             open.quiet += 1;
             if open.quiet >= self.params.detection.close_after {
@@ -374,6 +407,7 @@ impl Judge {
             unexplained_share: if whole > 0.0 { unexplained / whole } else { 0.0 },
             entries: report::entries(&scene, names, attribution),
             suspects: report::suspects(&scene, names, attribution, from),
+            evidence: Arc::new(gather(&scene, attribution, from)),
         }
     }
 
@@ -483,6 +517,15 @@ impl Judge {
         self.tally.add(&scene, attribution, until);
     }
 
+    /// An incident opens: its course so far.
+    fn chart(&mut self, onset: Tick, affected: &BTreeSet<Id>, hot: &Hot) {
+        let believed = self.believed(affected);
+        for tick in onset..=self.tick {
+            let per_slice = self.attribute(Cohort::at(tick), affected, hot, &believed);
+            self.timeline.charge(self.start_of(tick), &per_slice, &self.roles);
+        }
+    }
+
     fn note_delay(&mut self, now: Timestamp) {
         let streak = u64::from(self.streak.saturating_sub(1));
         let first_hot = self.tick.saturating_sub(streak);
@@ -498,6 +541,18 @@ impl Judge {
     fn start_of(&self, tick: Tick) -> Timestamp {
         let slice = self.history.slice_of(tick).unwrap_or_default();
         Timestamp(slice.saturating_mul(self.slice_length().0))
+    }
+
+    /// When a slice began; of one that is not remembered any more, as if none had been skipped since.
+    fn about(&self, tick: Tick) -> Timestamp {
+        match self.history.slice_of(tick) {
+            Some(_) => self.start_of(tick),
+            None => {
+                let back = (self.tick + 1).saturating_sub(tick);
+                let length = self.slice_length().0.saturating_mul(back);
+                self.judged_until().saturating_sub(Nanos(length))
+            }
+        }
     }
 
     fn end_of(&self, tick: Tick) -> Timestamp {

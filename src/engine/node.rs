@@ -122,6 +122,11 @@ impl Node {
         &self.calls.baseline().histogram
     }
 
+    /// Self-times that the baseline is made of, by era, the oldest first.
+    pub(super) fn eras(&self) -> impl Iterator<Item = (Tick, Sparse)> {
+        self.calls.eras().into_iter().map(|(era, calls)| (era, calls.histogram))
+    }
+
     /// Calls in the baseline and recent.
     pub(super) fn held(&self) -> u64 {
         self.held

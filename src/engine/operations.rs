@@ -193,7 +193,7 @@ fn quantiles(dense: &Dense) -> Quantiles {
 }
 
 /// The operation whose spans a node counts. The gaps of an edge are not spans; the edge is.
-fn operation_of(node: NodeKey) -> Option<KeyId> {
+pub(super) fn operation_of(node: NodeKey) -> Option<KeyId> {
     match node {
         NodeKey::Own(key) | NodeKey::Leaf(key, _) | NodeKey::Edge(key, _) => Some(key),
         NodeKey::Request(..) | NodeKey::Response(..) | NodeKey::Overflow => None,

@@ -207,6 +207,18 @@ impl<T: Packed> Rolling<T> {
         sum
     }
 
+    /// What the baseline is made of, by era, the oldest first.
+    pub(super) fn eras(&self) -> Vec<(Tick, T)> {
+        let mut rest = T::default();
+        rest.add(&self.baseline);
+        let mut eras: Vec<(Tick, T)> = self.eras.since(0).collect();
+        for (_, value) in &eras {
+            rest.subtract(value);
+        }
+        eras.extend(self.era.map(|era| (Tick::from(era), rest)));
+        eras
+    }
+
     /// Follows its owner's age. `gone` is told what is neither normal nor recent any more.
     pub(super) fn follow(
         &mut self,

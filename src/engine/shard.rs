@@ -10,6 +10,7 @@ use super::aggregate::{Delta, SliceIndex, SliceTable};
 use super::analyze::Analyzer;
 use super::assemble::{Assembler, ClosedTrace};
 use super::params::{AssemblyParams, EngineParams};
+use super::sampler::{Sampler, Samples};
 use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
 
 /// Traces in, sums out.
@@ -20,6 +21,8 @@ pub struct Shard {
     analyzer: Analyzer,
     slices: BTreeMap<SliceIndex, SliceTable>,
     account: Account,
+    /// Sets traces aside for people to look at, if anybody may.
+    sampler: Option<Sampler>,
     /// The time of the last tick: what is too old is measured from it.
     ticked: Option<Timestamp>,
 }
@@ -40,8 +43,19 @@ impl Shard {
             analyzer: Analyzer::new(params.max_nodes, params.max_paths),
             slices: BTreeMap::new(),
             account: Account::default(),
+            sampler: None,
             ticked: None,
         }
+    }
+
+    /// The same, setting traces aside for [`Shard::take_samples`].
+    pub fn sampling(self) -> Shard {
+        Shard { sampler: Some(Sampler::default()), ..self }
+    }
+
+    /// Traces set aside since this was last asked.
+    pub fn take_samples(&mut self) -> Samples {
+        self.sampler.as_mut().map(Sampler::take).unwrap_or_default()
     }
 
     /// Takes spans in. `now` is the time of their arrival.
@@ -103,6 +117,9 @@ impl Shard {
         let ClosedTrace { trace, spans, reason } = closed;
         let slices = &mut self.slices;
         let odd = self.analyzer.analyze(trace, &spans, names, slices, self.slice);
+        if let (Some(sampler), Some(entry)) = (&mut self.sampler, self.analyzer.entry()) {
+            sampler.consider(trace, entry, &spans);
+        }
         self.account.close_trace(reason);
         self.account.drop_spans(DropReason::Duplicate, odd.duplicates);
         self.account.analyzed += spans.len() as u64 - odd.duplicates;

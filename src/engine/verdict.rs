@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::evidence::{Evidence, TimelineSlice};
 use crate::model::{OVERFLOW, SpanKind, Timestamp, TraceId};
 
 /// What sort of thing is suspected.
@@ -138,7 +139,7 @@ pub struct EntryImpact {
 }
 
 /// A stretch of time in which requests took longer than they should.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Incident {
     /// Counts from 1.
     pub id: u64,
@@ -156,6 +157,8 @@ pub struct Incident {
     pub entries: Vec<EntryImpact>,
     /// Who made them slower, by rank.
     pub suspects: Vec<Suspect>,
+    /// What that rests on.
+    pub evidence: Arc<Evidence>,
 }
 
 /// What changed at a tick; each is logged once.
@@ -274,4 +277,6 @@ pub struct Board {
     /// Seconds from the end of a span that showed a slowdown to the verdict, one per incident opened
     /// since the process started, oldest first; bounded.
     pub detection_delays: Vec<f64>,
+    /// The last slices, the oldest first; bounded.
+    pub timeline: Vec<Arc<TimelineSlice>>,
 }

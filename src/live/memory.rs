@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::budget::Budget;
 use super::cgroup;
+use super::evidence;
 use super::server::{LISTENERS, Settings};
 use crate::otlp::receive::DECODED_SPAN;
 use crate::publish::process::resident_bytes;
@@ -45,6 +46,8 @@ pub(super) struct Plan {
     pub(super) series: u64,
     /// Connections without their requests.
     pub(super) connections: u64,
+    /// Traces kept to be looked at.
+    pub(super) evidence: u64,
 }
 
 /// The program itself, its threads, its tables when empty.
@@ -75,11 +78,12 @@ impl Plan {
         Plan {
             limit,
             in_flight: free / 100 * 22,
-            traces: free / 100 * 32,
+            traces: free / 100 * 31,
             baselines: free / 100 * 22,
-            names: free / 100 * 12,
-            series: free / 100 * 6,
-            connections: free / 100 * 6,
+            names: free / 100 * 10,
+            series: free / 100 * 5,
+            connections: free / 100 * 5,
+            evidence: free / 100 * 5,
         }
     }
 
@@ -117,6 +121,10 @@ impl Plan {
             self.names / 2 / cost::ATTRIBUTE_SET,
         );
         lower("publish.max_series", &mut settings.max_series, self.series / cost::SERIES);
+        lower("evidence.max_trace_memory", &mut settings.keep.bytes, self.evidence);
+        // One comparison at a time; what it takes is part of the fifth that is left out.
+        let unpacked = self.limit / 5 / evidence::UNPACKED as u64;
+        lower("admin.max_upload_size", &mut settings.api.max_upload_bytes, unpacked);
 
         let connections = &mut settings.connections;
         let each = self.connections / cost::CONNECTION / LISTENERS as u64;
@@ -156,10 +164,12 @@ fn is_short(before: bool, resident: u64, limit: u64) -> bool {
 mod tests {
     use super::*;
     use crate::engine::EngineParams;
+    use crate::engine::reservoir::KeepLimits;
     use crate::live::net::ConnectionLimits;
-    use crate::model::InternLimits;
+    use crate::model::{InternLimits, Nanos};
     use crate::otlp::Interest;
     use crate::otlp::receive::ReceiveLimits;
+    use crate::publish::api::{ApiSettings, Links};
 
     fn settings() -> Settings {
         Settings {
@@ -175,6 +185,12 @@ mod tests {
             names: InternLimits::default(),
             interest: Interest::default(),
             max_series: 100_000,
+            keep: KeepLimits::default(),
+            api: ApiSettings {
+                links: Links::default(),
+                max_upload_bytes: 16 << 20,
+                listen_for: Nanos::from_secs(20),
+            },
         }
     }
 
@@ -195,6 +211,7 @@ mod tests {
             + settings.names.strings as u64 * cost::STRING
             + settings.names.attr_sets as u64 * cost::ATTRIBUTE_SET
             + settings.max_series as u64 * cost::SERIES
+            + settings.keep.bytes as u64
             + 3 * settings.connections.max as u64 * cost::CONNECTION
     }
 

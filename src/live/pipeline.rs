@@ -5,24 +5,29 @@
 //! leaves what it knows on the board for everyone to read. Receivers never wait: a request either has
 //! a permit or is refused.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
 
 use super::books::Books;
 use super::budget::Permit;
 use super::clock::Clock;
 use crate::engine::account::Account;
 use crate::engine::aggregate::Delta;
+use crate::engine::evidence::OperationDetail;
 use crate::engine::judge::Judge;
+use crate::engine::reservoir::{KeepLimits, Reservoir};
+use crate::engine::sampler::Samples;
 use crate::engine::shard::Shard;
 use crate::engine::verdict::Board;
 use crate::engine::{EngineParams, shard_of};
 use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
+use crate::publish::api::{Beat, Busy, OperationName};
 use crate::publish::log;
 
 /// How often shards hand over and the judge looks whether a slice is over.
@@ -41,6 +46,14 @@ struct HandOver {
     shard: usize,
     at: Timestamp,
     delta: Delta,
+    samples: Samples,
+}
+
+/// What the judge is told or asked.
+enum ToJudge {
+    HandOver(HandOver),
+    /// What is normal for an operation?
+    Ask(OperationName, SyncSender<Option<OperationDetail>>),
 }
 
 /// What all threads share.
@@ -49,6 +62,10 @@ struct Shared {
     names: Arc<Interner>,
     books: Arc<Books>,
     board: ArcSwap<Board>,
+    /// Counts the boards, for those who wait for the next.
+    beats: watch::Sender<Beat>,
+    /// Traces kept for people to look at.
+    kept: Mutex<Reservoir>,
     /// Bytes the judge holds for baselines and windows.
     baseline_bytes: AtomicU64,
     /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
@@ -69,6 +86,8 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     /// `None` once closed. Read by every request, written once.
     lanes: ArcSwapOption<Vec<Sender<Parcel>>>,
+    /// `None` once closed: the judge ends when nobody can reach it any more.
+    to_judge: ArcSwapOption<SyncSender<ToJudge>>,
 }
 
 /// The running threads; ends them in order.
@@ -88,13 +107,17 @@ impl Pipeline {
         clock: Arc<Clock>,
         names: Arc<Interner>,
         books: Arc<Books>,
+        keep: KeepLimits,
     ) -> std::io::Result<(Pipeline, Threads)> {
         let board = ArcSwap::from_pointee(Board { learning: true, ..Board::default() });
+        let (beats, _) = watch::channel(Beat::default());
         let shared = Arc::new(Shared {
             clock,
             names,
             books,
             board,
+            beats,
+            kept: Mutex::new(Reservoir::new(keep)),
             baseline_bytes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         });
@@ -108,7 +131,7 @@ impl Pipeline {
             lanes.push(lane);
             let worker = ShardWorker {
                 index,
-                shard: Shard::new(&params, threads),
+                shard: Shard::new(&params, threads).sampling(),
                 settled: Account::default(),
                 shared: Arc::clone(&shared),
                 to_judge: to_judge.clone(),
@@ -124,7 +147,8 @@ impl Pipeline {
         let thread = thread::Builder::new().name("judge".to_owned());
         let judge = thread.spawn(move || judge.run(&from_shards))?;
         let lanes = ArcSwapOption::from_pointee(lanes);
-        Ok((Pipeline { shared, lanes }, Threads { shards, judge }))
+        let to_judge = ArcSwapOption::from_pointee(to_judge);
+        Ok((Pipeline { shared, lanes, to_judge }, Threads { shards, judge }))
     }
 
     /// Hands over the spans of one request, all or nothing. The permit is held until they have been
@@ -164,6 +188,12 @@ impl Pipeline {
     /// Takes no more; the threads end once they are done with what they have.
     pub fn close(&self) {
         self.lanes.store(None);
+        self.to_judge.store(None);
+    }
+
+    /// Lets go those who wait for the next board: there may be none.
+    pub fn release(&self) {
+        self.shared.beats.send_modify(|beat| beat.ending = true);
     }
 
     /// Spans are still being analyzed.
@@ -174,6 +204,37 @@ impl Pipeline {
     /// The verdicts as of the last slice.
     pub fn board(&self) -> Arc<Board> {
         self.shared.board.load_full()
+    }
+
+    /// Tells of every board.
+    pub fn beats(&self) -> watch::Receiver<Beat> {
+        self.shared.beats.subscribe()
+    }
+
+    /// Kept traces. Held for as short as possible: the judge adds to them.
+    pub fn kept(&self) -> MutexGuard<'_, Reservoir> {
+        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// What is normal for an operation; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// If the judge does not answer within `patience`.
+    pub fn ask(
+        &self,
+        which: OperationName,
+        patience: Duration,
+    ) -> Result<Option<OperationDetail>, Busy> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let to_judge = self.to_judge.load_full().ok_or(Busy)?;
+        to_judge.try_send(ToJudge::Ask(which, reply)).map_err(|_| Busy)?;
+        drop(to_judge);
+        answer.recv_timeout(patience).map_err(|_| Busy)
     }
 
     /// Bytes held for baselines and windows as of the last slice.
@@ -214,7 +275,7 @@ struct ShardWorker {
     /// The account as last entered in the books.
     settled: Account,
     shared: Arc<Shared>,
-    to_judge: SyncSender<HandOver>,
+    to_judge: SyncSender<ToJudge>,
 }
 
 impl ShardWorker {
@@ -243,8 +304,10 @@ impl ShardWorker {
 
     fn hand_over(&mut self, at: Timestamp, delta: Delta) {
         self.settle();
+        let samples = self.shard.take_samples();
+        let hand_over = HandOver { shard: self.index, at, delta, samples };
         // If the judge is gone the process is ending.
-        let _ = self.to_judge.send(HandOver { shard: self.index, at, delta });
+        let _ = self.to_judge.send(ToJudge::HandOver(hand_over));
     }
 
     fn settle(&mut self) {
@@ -262,26 +325,48 @@ struct JudgeWorker {
 }
 
 impl JudgeWorker {
-    fn run(mut self, from_shards: &Receiver<HandOver>) {
+    fn run(mut self, incoming: &Receiver<ToJudge>) {
         let _presence = Presence(Arc::clone(&self.shared));
-        while let Ok(HandOver { shard, at, delta }) = from_shards.recv() {
-            self.judge.merge(shard, delta, &self.shared.names);
-            self.reached[shard] = at;
-            let slowest = self.reached.iter().min().copied().unwrap_or_default();
-            let before = self.judge.ticks();
-            let events = self.judge.advance(slowest, &self.shared.names);
-            if self.judge.ticks() > before {
-                self.publish();
+        while let Ok(message) = incoming.recv() {
+            match message {
+                ToJudge::HandOver(hand_over) => self.take_in(hand_over),
+                ToJudge::Ask(which, reply) => {
+                    let names = &self.shared.names;
+                    let detail =
+                        self.judge.operation(&which.service, &which.name, which.kind, names);
+                    // Whoever asked may have lost patience.
+                    let _ = reply.try_send(detail);
+                }
             }
-            events.iter().for_each(log::emit);
         }
         let events = self.judge.finish(self.shared.clock.now(), &self.shared.names);
         self.publish();
         events.iter().for_each(log::emit);
     }
 
+    fn take_in(&mut self, hand_over: HandOver) {
+        let HandOver { shard, at, delta, samples } = hand_over;
+        self.judge.merge(shard, delta, &self.shared.names);
+        self.reached[shard] = at;
+        let slowest = self.reached.iter().min().copied().unwrap_or_default();
+        let before = self.judge.ticks();
+        let events = self.judge.advance(slowest, &self.shared.names);
+        if self.judge.ticks() > before {
+            self.publish();
+        }
+        self.keep(samples);
+        events.iter().for_each(log::emit);
+    }
+
+    fn keep(&self, samples: Samples) {
+        let board = self.shared.board.load();
+        let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.absorb(samples, &board.open, &self.shared.names);
+    }
+
     fn publish(&self) {
         self.shared.baseline_bytes.store(self.judge.bytes() as u64, Ordering::Relaxed);
         self.shared.board.store(Arc::new(self.judge.board(&self.shared.names)));
+        self.shared.beats.send_modify(|beat| beat.boards += 1);
     }
 }

@@ -24,17 +24,20 @@ use tracing::{info, warn};
 use super::books::Books;
 use super::budget::Budget;
 use super::clock::Clock;
+use super::evidence::LiveEvidence;
 use super::intake::{LiveIntake, failures, refusals};
 use super::memory::{self, Plan};
 use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
 use super::status::Status;
 use crate::engine::EngineParams;
+use crate::engine::reservoir::KeepLimits;
 use crate::engine::verdict::Board;
 use crate::model::{InternLimits, Interner, Nanos};
 use crate::otlp::receive::{ReceiveLimits, Receiver, SERVICE};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
+use crate::publish::api::ApiSettings;
 use crate::publish::exposition;
 use crate::publish::ledger::Ledger;
 use crate::publish::metrics_page::MetricsPage;
@@ -66,6 +69,10 @@ pub struct Settings {
     pub interest: Interest,
     /// Series published at most.
     pub max_series: usize,
+    /// Traces kept for people to look at.
+    pub keep: KeepLimits,
+    /// What the API goes by.
+    pub api: ApiSettings,
 }
 
 /// Why the server could not start.
@@ -157,8 +164,15 @@ impl Server {
         let page = Arc::new(MetricsPage::new(exposition::Limits::new(settings.max_series)));
         let source: Arc<dyn Source> = Arc::clone(&status) as Arc<dyn Source>;
         // A gRPC call has a path of its own, so both can be served on one port.
-        let admin_routes =
-            admin::router(source, page).route_service(HEALTH, health_service.clone());
+        let evidence = LiveEvidence::new(
+            Arc::clone(&status.pipeline),
+            settings.interest.clone(),
+            settings.keep.bytes,
+            settings.api.max_upload_bytes,
+        );
+        let api = ApiSettings { listen_for: settings.connections.listening(), ..settings.api };
+        let admin_routes = admin::router(source, page, Arc::new(evidence), api)
+            .route_service(HEALTH, health_service.clone());
         let grpc_routes =
             receiver.grpc().route_service(HEALTH, health_service).layer(from_fn(only_http_2));
 
@@ -215,6 +229,7 @@ impl Server {
             status.pipeline.close();
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
             // Until here it could be seen how far it has come.
+            status.pipeline.release();
             admin.stop(grace / 4).await;
             drop(background);
             answered
@@ -282,7 +297,7 @@ fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
         threads => threads,
     };
     let (pipeline, threads) =
-        Pipeline::start(settings.engine, shards, clock, names, Arc::clone(&books))?;
+        Pipeline::start(settings.engine, shards, clock, names, Arc::clone(&books), settings.keep)?;
     let pipeline = Arc::new(pipeline);
     let budget = Budget::new(settings.max_in_flight as u64);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));

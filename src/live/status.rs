@@ -62,6 +62,7 @@ impl Source for Status {
             ("baselines", self.pipeline.baseline_bytes()),
             ("series", operations * SERIES_OF_OPERATION * cost::SERIES),
             ("connections", connections * cost::CONNECTION),
+            ("evidence", self.pipeline.kept().bytes() as u64),
         ]
         .into();
         ledger.memory_limit_bytes = self.plan.limit;

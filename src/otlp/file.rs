@@ -36,13 +36,15 @@ pub struct ReadLimits {
     pub message_bytes: usize,
     /// Most spans and elements of a message.
     pub cost: CostLimits,
+    /// Bytes of the whole file after decompression: a few kilobytes may unpack to terabytes.
+    pub total_bytes: u64,
 }
 
 impl Default for ReadLimits {
     /// A file is the user's own, so the limits are wide: a GiB is more than two million spans of JSON.
     fn default() -> ReadLimits {
         let cost = CostLimits { spans: 20_000_000, elements: 500_000_000 };
-        ReadLimits { message_bytes: 1 << 30, cost }
+        ReadLimits { message_bytes: 1 << 30, cost, total_bytes: u64::MAX }
     }
 }
 
@@ -116,6 +118,12 @@ pub enum Problem {
         /// [`ReadLimits::message_bytes`].
         limit: usize,
     },
+    /// It goes on for longer than allowed.
+    #[error("more than {limit} bytes after decompression; send fewer traces")]
+    TooLong {
+        /// [`ReadLimits::total_bytes`].
+        limit: u64,
+    },
     /// Something else than a message where one should begin.
     #[error("expected a JSON object or array, found {found:?}")]
     NotJson {
@@ -180,7 +188,7 @@ impl Reader {
         limits: ReadLimits,
     ) -> Result<Reader, FileError> {
         let fail = |(place, problem)| at(name, place, problem);
-        let source = Source::new(Box::new(input)).map_err(fail)?;
+        let source = Source::new(Box::new(input), limits.total_bytes).map_err(fail)?;
         let mut frames = Frames::new(source, limits.message_bytes);
         let (format, first) = format::recognise(&mut frames).map_err(fail)?;
         let decoder = Decoder::new(names, rules);

@@ -1,9 +1,8 @@
-//! The admin endpoint over HTTP: `/metrics`, health, the API as far as there is one, the page.
+//! The admin endpoint over HTTP: `/metrics`, health, the [API](super::api), the page.
 //!
 //! A router and nothing more: whoever runs it owns the listener, its limits and its end. Everything
-//! shown comes through [`Source`]; nothing here holds a lock while it writes to a client.
+//! shown comes through [`Source`] and [`Evidence`]; nothing here holds a lock while it writes to a client.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,20 +12,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
-use serde::Serialize;
 
+use super::api::{self, ApiSettings, Evidence, Problem, gzipped, quoted};
 use super::ledger::Ledger;
 use super::metrics_page::MetricsPage;
-use super::shapes::{IncidentShape, SuspectShape};
 use super::single_flight::SingleFlight;
 use super::text_format::Format;
-use super::words::rfc3339;
 use super::{negotiate, page};
 use crate::engine::verdict::Board;
-use crate::model::Timestamp;
 
 /// What the endpoint shows; the runtime implements it. All three are called on every request, so
 /// they must be quick.
@@ -40,19 +35,23 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// Routes of the admin endpoint.
-pub fn router(source: Arc<dyn Source>, page: Arc<MetricsPage>) -> Router {
+pub fn router(
+    source: Arc<dyn Source>,
+    page: Arc<MetricsPage>,
+    evidence: Arc<dyn Evidence>,
+    settings: ApiSettings,
+) -> Router {
+    let api = api::router(Arc::clone(&source), evidence, settings);
     let admin = Arc::new(Admin { source, page, flights: Default::default() });
     Router::new()
-        .route("/", get(index))
-        .route("/page.css", get(|| async { with_type("text/css; charset=utf-8", page::STYLE) }))
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { with_type(PLAIN, "alive\n") }))
         .route("/readyz", get(readyz))
-        .route("/api/v1/suspects", get(suspects))
-        .route("/api/v1/incidents", get(incidents))
+        .with_state(admin)
+        .merge(page::router())
+        .merge(api)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(admin)
 }
 
 struct Admin {
@@ -83,14 +82,12 @@ impl Variant {
 }
 
 /// A header that may be given in several lines means the same as their list.
-fn joined(headers: &HeaderMap, name: HeaderName) -> String {
+pub(super) fn joined(headers: &HeaderMap, name: HeaderName) -> String {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.collect::<Vec<_>>().join(",")
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const PROBLEM: &str = "application/problem+json";
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let variant = Variant::of(&headers);
@@ -99,7 +96,8 @@ async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respons
     let mut response = match rendered {
         Ok(body) => with_type(variant.format.content_type(), body),
         Err(failed) => {
-            return problem(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string());
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Problem::new(status, failed.to_string()).into_response();
         }
     };
     let headers = response.headers_mut();
@@ -114,15 +112,9 @@ impl Admin {
     fn render(&self, variant: Variant) -> Bytes {
         let ledger = self.source.ledger();
         let page = self.page.render(&self.source.board(), &ledger, variant.format);
-        if variant.gzip { gzipped(&page) } else { page }
+        // The fastest level: names repeat so often that the better ones gain little.
+        if variant.gzip { gzipped(&page, Compression::fast()) } else { page }
     }
-}
-
-/// Compressed with the fastest level: names repeat so often that the better ones gain little.
-fn gzipped(page: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 8), Compression::fast());
-    encoder.write_all(page).expect("writing to memory cannot fail");
-    Bytes::from(encoder.finish().expect("writing to memory cannot fail"))
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
@@ -135,89 +127,14 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn index(State(admin): State<Arc<Admin>>) -> Response {
-    let mut response = with_type("text/html; charset=utf-8", page::render(&admin.source.board()));
-    let policy = HeaderValue::from_static(page::POLICY);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
-}
-
-/// What the API's answers have in common. `at` is null before the first slice was judged.
-#[derive(Serialize)]
-struct Answer<T> {
-    at: Option<String>,
-    learning: bool,
-    #[serde(flatten)]
-    rest: T,
-}
-
-#[derive(Serialize)]
-struct Suspects<'a> {
-    suspects: Vec<CurrentSuspect<'a>>,
-}
-
-/// A suspect with the number of its incident.
-#[derive(Serialize)]
-struct CurrentSuspect<'a> {
-    incident: u64,
-    #[serde(flatten)]
-    suspect: SuspectShape<'a>,
-}
-
-#[derive(Serialize)]
-struct Incidents<'a> {
-    incidents: Vec<IncidentShape<'a>>,
-}
-
-/// The suspects of all open incidents, by incident and rank.
-async fn suspects(State(admin): State<Arc<Admin>>) -> Response {
-    let board = admin.source.board();
-    let of_incident = board.open.iter().flat_map(|incident| {
-        let shape = |suspect| CurrentSuspect { incident: incident.id, suspect };
-        incident.suspects.iter().map(SuspectShape::from).map(shape)
-    });
-    answer(&board, Suspects { suspects: of_incident.collect() })
-}
-
-/// The open incidents, then those that are over, the newest first.
-async fn incidents(State(admin): State<Arc<Admin>>) -> Response {
-    let board = admin.source.board();
-    let all = board.open.iter().chain(&board.closed).map(IncidentShape::from);
-    answer(&board, Incidents { incidents: all.collect() })
-}
-
-fn answer<T: Serialize>(board: &Board, rest: T) -> Response {
-    let at = (board.at > Timestamp::default()).then(|| rfc3339(board.at));
-    let answer = Answer { at, learning: board.learning, rest };
-    let json = serde_json::to_vec(&answer).expect("strings and finite numbers are valid JSON");
-    with_type(JSON, json)
-}
-
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-}
-
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail };
-    let json = serde_json::to_vec(&problem).expect("strings are valid JSON");
-    (status, with_type(PROBLEM, json)).into_response()
-}
-
-async fn not_found(uri: Uri) -> Response {
+async fn not_found(uri: Uri) -> Problem {
     // Paths come from strangers and can be long; the start is enough to recognise one's own.
-    let path: String = uri.path().chars().take(200).collect();
-    problem(StatusCode::NOT_FOUND, &format!("there is nothing at {path}"))
+    Problem::not_found(format!("there is nothing at {}", quoted(uri.path())))
 }
 
-async fn method_not_allowed(method: Method) -> Response {
-    let method: String = method.as_str().chars().take(20).collect();
-    problem(StatusCode::METHOD_NOT_ALLOWED, &format!("{method} is not possible here, GET is"))
+async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("{} is not possible here", quoted(method.as_str()));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 fn with_type(content_type: &'static str, body: impl Into<Body>) -> Response {

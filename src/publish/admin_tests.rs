@@ -9,7 +9,9 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
+use crate::publish::api::Links;
 use crate::publish::exposition::Limits;
+use crate::publish::testing::evidence::FixedEvidence;
 use crate::publish::testing::{self, after, read};
 
 #[derive(Default)]
@@ -54,9 +56,15 @@ impl Got {
     }
 }
 
+fn admin(source: Arc<dyn Source>, page: Arc<MetricsPage>) -> Router {
+    let listen_for = crate::model::Nanos::from_secs(20);
+    let api = ApiSettings { links: Links::default(), max_upload_bytes: 1_024, listen_for };
+    router(source, page, Arc::new(FixedEvidence::new()), api)
+}
+
 async fn send(source: Arc<Fixed>, request: Request<Body>) -> Got {
     let page = Arc::new(MetricsPage::new(Limits::default()));
-    let response = router(source, page).oneshot(request).await.unwrap();
+    let response = admin(source, page).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Got { status: parts.status, headers: parts.headers, body }
@@ -96,7 +104,7 @@ async fn prometheus_gets_open_metrics_compressed() {
 async fn each_scrape_takes_one_ledger() {
     let source = fixed();
     let page = Arc::new(MetricsPage::new(Limits::default()));
-    let router = router(Arc::clone(&source) as Arc<dyn Source>, page);
+    let router = admin(Arc::clone(&source) as Arc<dyn Source>, page);
     for expected in 1..=3 {
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
         router.clone().oneshot(request).await.unwrap();
@@ -154,16 +162,21 @@ async fn before_the_first_slice_there_is_no_time() {
 }
 
 #[tokio::test]
-async fn the_page_forbids_everything_but_its_own_style() {
+async fn the_page_forbids_what_it_does_not_need() {
     let got = fetch(fixed(), "/", &[]).await;
     assert_eq!(got.header("content-type"), "text/html; charset=utf-8");
-    assert!(
-        got.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'")
-    );
+    let policy = got.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
+    assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
     assert_eq!(got.header("x-content-type-options"), "nosniff");
-    assert!(got.text().contains("`cart` makes"));
-    let style = fetch(fixed(), "/page.css", &[]).await;
+    let style = fetch(fixed(), "/assets/style.css", &[]).await;
     assert_eq!(style.header("content-type"), "text/css; charset=utf-8");
+    let script = fetch(fixed(), "/assets/app.js", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(script.header("content-encoding"), "gzip");
+    let tag = script.header("etag").to_owned();
+    let again = fetch(fixed(), "/assets/app.js", &[("if-none-match", &tag)]).await;
+    assert_eq!(again.status, StatusCode::NOT_MODIFIED);
 }
 
 #[tokio::test]

@@ -11,10 +11,13 @@ pub use text::ComparisonText;
 use serde::Serialize;
 
 use crate::compare::verdict::{Cause, Comparison, EntryRow, EventGap, SpanRow, Summary, Verdict};
+use crate::engine::evidence::Stretch;
 
 #[derive(Serialize)]
 struct ComparisonShape<'a> {
     verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headline: Option<String>,
     baseline: SummaryShape<'a>,
     spiked: SummaryShape<'a>,
     delta_seconds: f64,
@@ -96,26 +99,57 @@ struct SpanShape<'a> {
     match_: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     outside_normal: bool,
+    #[serde(flatten)]
+    place: Option<SpanPlace>,
+}
+
+/// What it takes to draw a span of a pair: where it lies in the tree and in time on both sides, and which parts
+/// of it the requests waited for.
+#[derive(Serialize)]
+struct SpanPlace {
+    depth: usize,
+    baseline_offset_seconds: f64,
+    spiked_offset_seconds: f64,
+    baseline_critical_path: Vec<[f64; 2]>,
+    spiked_critical_path: Vec<[f64; 2]>,
 }
 
 /// The JSON document, ending in a newline.
 pub fn to_json(comparison: &Comparison) -> String {
-    let shape = ComparisonShape {
-        verdict: comparison.verdict.as_str(),
-        baseline: SummaryShape::from(&comparison.baseline),
-        spiked: SummaryShape::from(&comparison.spiked),
-        delta_seconds: nanos(comparison.delta_seconds),
-        unexplained_seconds: nanos(comparison.unexplained_seconds),
-        root_causes: comparison.root_causes.iter().map(CauseShape::from).collect(),
-        entries: comparison.entries.as_ref().map(|rows| rows.iter().map(Into::into).collect()),
-        spans: comparison.spans.iter().map(SpanShape::from).collect(),
-        warnings: &comparison.warnings,
-        next_steps: &comparison.next_steps,
-    };
+    let shape = ComparisonShape::new(comparison, false);
     let mut json = serde_json::to_string_pretty(&shape)
         .expect("strings and finite numbers can be written as JSON");
     json.push('\n');
     json
+}
+
+/// The same with the verdict in one sentence, and with what it takes to draw the spans.
+pub(super) fn to_detailed_json(comparison: &Comparison) -> Vec<u8> {
+    serde_json::to_vec(&ComparisonShape::new(comparison, true))
+        .expect("strings and finite numbers can be written as JSON")
+}
+
+impl<'a> ComparisonShape<'a> {
+    fn new(comparison: &'a Comparison, detailed: bool) -> ComparisonShape<'a> {
+        let is_pair = comparison.entries.is_none();
+        let span = |row: &'a SpanRow| SpanShape {
+            place: (detailed && is_pair).then(|| SpanPlace::from(row)),
+            ..SpanShape::from(row)
+        };
+        ComparisonShape {
+            verdict: comparison.verdict.as_str(),
+            headline: detailed.then(|| headline(comparison)),
+            baseline: SummaryShape::from(&comparison.baseline),
+            spiked: SummaryShape::from(&comparison.spiked),
+            delta_seconds: nanos(comparison.delta_seconds),
+            unexplained_seconds: nanos(comparison.unexplained_seconds),
+            root_causes: comparison.root_causes.iter().map(CauseShape::from).collect(),
+            entries: comparison.entries.as_ref().map(|rows| rows.iter().map(Into::into).collect()),
+            spans: comparison.spans.iter().map(span).collect(),
+            warnings: &comparison.warnings,
+            next_steps: &comparison.next_steps,
+        }
+    }
 }
 
 /// Seconds to the nanosecond.
@@ -199,6 +233,20 @@ impl<'a> From<&'a SpanRow> for SpanShape<'a> {
             spiked_critical_seconds: nanos(row.spiked.critical_seconds),
             match_: row.match_.as_str(),
             outside_normal: row.outside_normal,
+            place: None,
+        }
+    }
+}
+
+impl From<&SpanRow> for SpanPlace {
+    fn from(row: &SpanRow) -> SpanPlace {
+        let ends = |stretch: &Stretch| [nanos(stretch.from_seconds), nanos(stretch.to_seconds)];
+        SpanPlace {
+            depth: row.depth,
+            baseline_offset_seconds: nanos(row.baseline.offset_seconds),
+            spiked_offset_seconds: nanos(row.spiked.offset_seconds),
+            baseline_critical_path: row.baseline_path.iter().map(ends).collect(),
+            spiked_critical_path: row.spiked_path.iter().map(ends).collect(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! state of the engine; names come from strangers and are escaped where they leave.
 
 pub mod admin;
+pub mod api;
 pub mod comparison;
 pub mod exposition;
 pub mod ledger;

@@ -1,144 +1,124 @@
-//! The page at `/`: what this is, and what is slow now, as plain HTML rendered here.
+//! The page at `/`: HTML, style and script that the binary carries, and nothing from elsewhere.
 //!
-//! No script, nothing from elsewhere, and a policy that forbids both; every name is escaped, as names
-//! come from strangers. It shows a moment and does not update itself.
+//! The files are served as they lie in `page/`; there is no build step between what is read there and what a
+//! browser runs. They show what the [API](super::api) says. The policy forbids whatever the page does not need:
+//! other origins, scripts and styles within the HTML, and turning text into HTML.
 
-use super::sentence::Sentence;
-use super::text_format::put;
-use super::words::{clock, duration, percent, rfc3339};
-use crate::engine::verdict::{Board, Incident};
+use std::sync::LazyLock;
 
-/// `Content-Security-Policy` of the page: its own style sheet and nothing else.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; \
-                                 form-action 'none'; frame-ancestors 'none'";
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use flate2::Compression;
+use http::header::{self, HeaderMap, HeaderValue};
 
-/// The style sheet, served beside the page because the policy forbids styles inside it.
-pub(super) const STYLE: &str = include_str!("page.css");
+use super::api::{Packed, Wishes, packed};
 
-/// Past incidents shown; all of them are in the API.
-const PAST: usize = 10;
+/// `Content-Security-Policy` of the page: its own files and its own API.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types 'none'";
 
-/// The page at this moment.
-pub(super) fn render(board: &Board) -> String {
-    let mut out = String::from(concat!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<title>laghound</title>\n<link rel=\"stylesheet\" href=\"page.css\">\n</head>\n<body>\n",
-        "<h1>laghound</h1>\n<p>Says which service made requests slow.</p>\n",
-        "<main>\n<h2>Now</h2>\n",
-    ));
-    match (board.open.is_empty(), board.learning) {
-        (true, true) => {
-            out.push_str("<p>Learning what is normal; no verdict is possible yet.</p>\n");
-        }
-        (true, false) => out.push_str("<p>Nothing is slower than it should be.</p>\n"),
-        _ => board.open.iter().for_each(|incident| push_incident(&mut out, incident)),
-    }
-    if !board.closed.is_empty() {
-        out.push_str("<h2>Past</h2>\n");
-        board.closed.iter().take(PAST).for_each(|incident| push_incident(&mut out, incident));
-    }
-    let of = board.operations.len();
-    put(&mut out, format_args!("</main>\n<footer><p>As of {} UTC, ", clock(board.at)));
-    put(&mut out, format_args!("{of} operations known. "));
-    out.push_str(concat!(
-        "<a href=\"metrics\">metrics</a> · <a href=\"api/v1/suspects\">suspects</a> · ",
-        "<a href=\"api/v1/incidents\">incidents</a> · <a href=\"readyz\">ready?</a></p></footer>\n",
-        "</body>\n</html>\n",
-    ));
-    out
+/// One of the page's files.
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
 }
 
-fn push_incident(out: &mut String, incident: &Incident) {
-    let state = if incident.end.is_some() { "over" } else { "open" };
-    put(out, format_args!("<section class=\"{state}\">\n<h3>Incident {} ", incident.id));
-    put(out, format_args!("<time>{}</time>", rfc3339(incident.start)));
-    if let Some(end) = incident.end {
-        put(out, format_args!(" to <time>{}</time>", rfc3339(end)));
-    }
-    out.push_str("</h3>\n<p>");
-    push_escaped(out, &Sentence(incident).to_string());
-    out.push_str("</p>\n<table>\n<tr><th>suspect<th>kind<th>operation<th>share<th>excess<th>why\n");
-    for suspect in &incident.suspects {
-        out.push_str("<tr>");
-        for cell in [
-            &*suspect.service,
-            suspect.kind.as_str(),
-            &*suspect.operation,
-            &percent(suspect.score),
-            &duration(suspect.excess_seconds).to_string(),
-            &format!("{}, {}", suspect.reason.as_str(), suspect.pattern.as_str()),
-        ] {
-            out.push_str("<td><bdi>");
-            push_escaped(out, cell);
-            out.push_str("</bdi>");
-        }
-        out.push('\n');
-    }
-    let rest = percent(incident.unexplained_share);
-    put(out, format_args!("<tr><td>(unexplained)<td><td><td>{rest}<td><td>\n"));
-    out.push_str("</table>\n</section>\n");
+macro_rules! files {
+    ($($path:literal = $file:literal, $content_type:expr;)+) => {
+        &[$(File { path: $path, content_type: $content_type, content: include_str!($file) },)+]
+    };
 }
 
-/// Text as text, in an element or in an attribute.
-fn push_escaped(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // Not allowed in HTML, not even as a reference.
-            c if c.is_control() && !c.is_whitespace() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+static FILES: &[File] = files! {
+    "/" = "page/index.html", HTML;
+    "/assets/style.css" = "page/style.css", CSS;
+    "/assets/charts.css" = "page/charts.css", CSS;
+    "/assets/icon.svg" = "page/icon.svg", "image/svg+xml";
+    "/assets/app.js" = "page/app.js", SCRIPT;
+    "/assets/dom.js" = "page/dom.js", SCRIPT;
+    "/assets/format.js" = "page/format.js", SCRIPT;
+    "/assets/api.js" = "page/api.js", SCRIPT;
+    "/assets/live.js" = "page/live.js", SCRIPT;
+    "/assets/tip.js" = "page/tip.js", SCRIPT;
+    "/assets/parts.js" = "page/parts.js", SCRIPT;
+    "/assets/now.js" = "page/now.js", SCRIPT;
+    "/assets/incident.js" = "page/incident.js", SCRIPT;
+    "/assets/compare.js" = "page/compare.js", SCRIPT;
+    "/assets/baselines.js" = "page/baselines.js", SCRIPT;
+    "/assets/health.js" = "page/health.js", SCRIPT;
+    "/assets/comparison.js" = "page/comparison.js", SCRIPT;
+    "/assets/trace.js" = "page/trace.js", SCRIPT;
+    "/assets/timeline.js" = "page/timeline.js", SCRIPT;
+    "/assets/waterfall.js" = "page/waterfall.js", SCRIPT;
+    "/assets/distribution.js" = "page/distribution.js", SCRIPT;
+    "/assets/graph.js" = "page/graph.js", SCRIPT;
+};
+
+/// Packed once, as well as can be: the files do not change while the process lives.
+static PACKED: LazyLock<Vec<Packed>> = LazyLock::new(|| {
+    let pack =
+        |file: &File| packed(Bytes::from_static(file.content.as_bytes()), Compression::best());
+    FILES.iter().map(pack).collect()
+});
+
+/// The routes of all files.
+pub(super) fn router() -> Router {
+    FILES.iter().enumerate().fold(Router::new(), |router, (at, file)| {
+        router.route(file.path, get(move |headers: HeaderMap| async move { serve(at, &headers) }))
+    })
+}
+
+fn serve(at: usize, headers: &HeaderMap) -> Response {
+    let wishes = Wishes::of(headers);
+    let mut response = PACKED[at].answer(&wishes, FILES[at].content_type);
+    let policy = HeaderValue::from_static(POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::testing::{after, board};
 
     #[test]
-    fn the_page_shows_the_open_incident() {
-        let page = render(&board());
-        assert!(page.contains("<p>`cart` makes `GET /cart` of `storefront` 290 ms slower"));
-        assert!(page.contains("<td><bdi>93 %</bdi>"));
-        assert!(page.contains("<td>7 %<td>"));
-        assert!(!page.contains("<h2>Past</h2>"));
+    fn the_whole_page_is_less_than_100_kilobytes_on_the_wire() {
+        let bytes: usize = PACKED.iter().map(Packed::wire_bytes).sum();
+        assert!(bytes < 100_000, "{bytes}");
     }
 
     #[test]
-    fn past_incidents_are_apart_and_few() {
-        let mut board = board();
-        let mut over = board.open.remove(0);
-        over.end = Some(after(65));
-        board.closed = vec![over; PAST + 5];
-        let page = render(&board);
-        assert!(page.contains("Nothing is slower than it should be."));
-        assert_eq!(page.matches("<section class=\"over\">").count(), PAST);
+    fn nothing_in_the_page_comes_from_elsewhere() {
+        for file in FILES {
+            // The name of a namespace, and an address to be shown.
+            let said = file.content.replace("http://www.w3.org/", "");
+            let said = said.replace("=http://127.0.0.1:4317", "");
+            for elsewhere in
+                ["http://", "https://", "src=\"//", "url(", "@import", "innerHTML", "eval("]
+            {
+                assert!(!said.contains(elsewhere), "{}: {elsewhere}", file.path);
+            }
+        }
     }
 
     #[test]
-    fn while_learning_the_page_says_so() {
-        let page = render(&Board { learning: true, ..Board::default() });
-        assert!(page.contains("Learning what is normal"));
-    }
-
-    #[test]
-    fn hostile_names_are_text() {
-        let mut board = board();
-        let hostile = "<script>alert('1')</script>\"&\0";
-        let suspect = &mut board.open[0].suspects[0];
-        suspect.service = hostile.into();
-        suspect.operation = hostile.into();
-        board.open[0].entries[0].operation = hostile.into();
-        let page = render(&board);
-        assert!(!page.contains("<script") && !page.contains('\0'));
-        assert!(
-            page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot;&amp;\u{fffd}")
-        );
+    fn every_module_that_is_imported_is_served() {
+        for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
+            for line in file.content.lines().filter(|line| line.contains(" from \"")) {
+                let named = line.rsplit(" from \"").next().and_then(|rest| rest.split('"').next());
+                let path =
+                    named.and_then(|name| name.strip_prefix("./")).expect("a module beside it");
+                let path = format!("/assets/{path}");
+                assert!(FILES.iter().any(|file| file.path == path), "{}: {path}", file.path);
+            }
+        }
     }
 }

@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use super::words::{rfc3339, rounded};
-use crate::engine::verdict::{EntryImpact, Incident, Suspect, Where};
+use crate::engine::evidence::Buckets;
+use crate::engine::verdict::{EntryImpact, Incident, Quantiles, Suspect, Where};
 
 /// An incident.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -108,5 +109,42 @@ impl<'a> From<&'a Suspect> for SuspectShape<'a> {
 impl<'a> From<&'a Where> for WhereShape<'a> {
     fn from(place: &'a Where) -> Self {
         WhereShape { attribute: &place.attribute, value: &place.value, share: rounded(place.share) }
+    }
+}
+
+/// Quantiles by their name, in seconds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct QuantilesShape {
+    #[serde(rename = "0.5")]
+    median: f64,
+    #[serde(rename = "0.9")]
+    ninth_decile: f64,
+    #[serde(rename = "0.99")]
+    percentile: f64,
+}
+
+impl From<Quantiles> for QuantilesShape {
+    fn from(quantiles: Quantiles) -> QuantilesShape {
+        let [median, ninth_decile, percentile] = quantiles.map(rounded);
+        QuantilesShape { median, ninth_decile, percentile }
+    }
+}
+
+/// A distribution: how many values, their quantiles, and every filled bucket as (from, to, count).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BucketsShape {
+    count: u64,
+    quantiles: Option<QuantilesShape>,
+    buckets: Vec<(f64, f64, u64)>,
+}
+
+impl From<&Buckets> for BucketsShape {
+    fn from(buckets: &Buckets) -> BucketsShape {
+        let bars = buckets.bars();
+        BucketsShape {
+            count: buckets.count(),
+            quantiles: buckets.quantiles().map(QuantilesShape::from),
+            buckets: bars.map(|bar| (bar.low_seconds, bar.high_seconds, bar.count)).collect(),
+        }
     }
 }

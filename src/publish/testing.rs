@@ -1,8 +1,9 @@
 //! What the tests of this room share: small boards, and an independent reader of the metric formats.
 
-use std::sync::Arc;
+pub(super) mod evidence;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::engine::verdict::{
     Board, EntryExcessRow, EntryImpact, ExcessRow, Exemplar, Incident, Operation, Pattern, Reason,
@@ -72,6 +73,7 @@ pub(super) fn incident(id: u64, excess_seconds: f64, suspects: Vec<Suspect>) -> 
             recent_seconds: 0.410,
         }],
         suspects,
+        evidence: Default::default(),
     }
 }
 

@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("compare", &["model", "engine"]),
     ("otlp", &["model"]),
     ("sim", &["model"]),
-    ("publish", &["model", "engine::verdict", "engine::stats", "compare::verdict"]),
+    ("publish", &["model", "engine::verdict", "engine::evidence", "compare::verdict"]),
     ("live", &["model", "engine", "compare", "otlp", "sim", "publish"]),
     ("config", EVERYTHING),
     ("cli", EVERYTHING),

@@ -53,6 +53,11 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
+    /// How long an answer may go on that never comes to an end by itself: two thirds of what there is.
+    pub(in crate::live) fn listening(&self) -> Nanos {
+        Nanos((self.request + self.response).0 / 3 * 2)
+    }
+
     /// From the head of a request to the last byte of its answer.
     pub(super) fn exchange(&self) -> Duration {
         duration(self.request + self.response)

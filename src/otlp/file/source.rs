@@ -24,11 +24,13 @@ pub(super) struct Source {
     /// Where the window begins in the stream.
     offset: u64,
     ended: bool,
+    /// Bytes that may come in all, after decompression.
+    limit: u64,
 }
 
 impl Source {
     /// Looks at the first bytes to see whether they are compressed.
-    pub(super) fn new(input: Box<dyn Read + Send>) -> Result<Source, Failure> {
+    pub(super) fn new(input: Box<dyn Read + Send>, limit: u64) -> Result<Source, Failure> {
         let raw_bytes = Arc::new(AtomicU64::new(0));
         let mut input = Counting { input, count: Arc::clone(&raw_bytes) };
         let mut magic = Vec::with_capacity(ZSTD.len());
@@ -52,6 +54,7 @@ impl Source {
             start: 0,
             offset: 0,
             ended: false,
+            limit,
         })
     }
 
@@ -87,6 +90,10 @@ impl Source {
                 self.ended = true;
                 let place = Place::Byte(self.offset + self.data.len() as u64);
                 Err((place, self.explain(error)))
+            }
+            Ok(_) if self.offset + self.data.len() as u64 > self.limit => {
+                self.ended = true;
+                Err((Place::File, Problem::TooLong { limit: self.limit }))
             }
             Ok(_) => {
                 self.ended = got == 0;

@@ -19,6 +19,8 @@ fn row(operation: &str, baseline: (f64, f64), spiked: (f64, f64), match_: Match)
         spiked: figures(spiked),
         match_,
         outside_normal: false,
+        baseline_path: Vec::new(),
+        spiked_path: Vec::new(),
     }
 }
 

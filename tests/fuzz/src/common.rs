@@ -35,7 +35,7 @@ pub fn judge(records: &[SpanRecord], names: Arc<Interner>) {
 #[allow(dead_code)] // not every target reads files
 pub fn read(bytes: &[u8]) {
     let (names, rules) = names();
-    let limits = ReadLimits { message_bytes: 1 << 20, cost: limits() };
+    let limits = ReadLimits { message_bytes: 1 << 20, cost: limits(), total_bytes: 1 << 26 };
     let input = std::io::Cursor::new(bytes.to_vec());
     let Ok(reader) = Reader::new("input", input, Arc::clone(&names), rules, limits) else { return };
     let mut records = Vec::new();

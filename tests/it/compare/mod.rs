@@ -9,6 +9,7 @@ mod sets;
 mod trace;
 
 use laghound::compare::verdict::{Comparison, Match, Verdict};
+use laghound::engine::evidence::Stretch;
 use trace::{Draft, one_against_one, span};
 
 /// Who is named first, with what: (service, reason, microseconds).
@@ -25,6 +26,17 @@ fn assert_adds_up(comparison: &Comparison) {
     let causes: f64 = comparison.root_causes.iter().map(|cause| cause.excess_seconds).sum();
     let sum = causes + comparison.unexplained_seconds;
     assert!((sum - comparison.delta_seconds).abs() < 1e-9, "{comparison:#?}");
+    // Of sets there is no path to draw: rows are means.
+    let is_pair = comparison.baseline.trace_id.is_some() && comparison.spiked.trace_id.is_some();
+    let rows = if is_pair { comparison.spans.as_slice() } else { &[] };
+    for row in rows {
+        let length = |path: &[Stretch]| -> f64 {
+            path.iter().map(|stretch| stretch.to_seconds - stretch.from_seconds).sum()
+        };
+        let before = length(&row.baseline_path) - row.baseline.critical_seconds;
+        let after = length(&row.spiked_path) - row.spiked.critical_seconds;
+        assert!(before.abs() < 1e-9 && after.abs() < 1e-9, "{row:#?}");
+    }
 }
 
 /// web -> pre-processor -> inference server.

@@ -5,6 +5,7 @@
 //! `min_score` at zero all suspects are listed, and then the shares are held to one exactly.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use laghound::engine::verdict::{Board, Event, Incident};
 use laghound::engine::{Engine, EngineParams};
@@ -108,6 +109,12 @@ fn leaving_small_suspects_out_changes_nothing_about_the_others() {
             let before = incident.suspects.len();
             incident.suspects.retain(|suspect| suspect.score >= least);
             left_out += before - incident.suspects.len();
+            // What is not named is not drawn either.
+            let suspects = &incident.suspects;
+            let evidence = Arc::make_mut(&mut incident.evidence);
+            evidence.distributions.retain(|drawn| {
+                suspects.iter().any(|one| one.service == drawn.service && one.kind == drawn.kind)
+            });
             incident
         })
         .collect();

@@ -1,0 +1,321 @@
+//! `/api/v1/suspects`, `/api/v1/incidents` and one incident with all that it rests on.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::super::sentence::Sentence;
+use super::super::shapes::{BucketsShape, IncidentShape, SuspectShape};
+use super::super::words::rounded;
+use super::answer::{Problem, json};
+use super::links::{IncidentLinks, Links};
+use super::query::{Nothing, Page, Params, instant, parsed, suspect_kind};
+use super::traces::{KeptShape, kept_shapes};
+use super::{Answer, Api};
+use crate::engine::evidence::{Graph, KeptTrace, Role, SuspectDistribution};
+use crate::engine::verdict::{Board, Incident, SuspectKind};
+use crate::model::Timestamp;
+
+/// Which suspects.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SuspectQuery {
+    service: Option<String>,
+    kind: Option<String>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Suspects<'a> {
+    total: usize,
+    suspects: Vec<CurrentSuspect<'a>>,
+}
+
+/// A suspect with the number of its incident.
+#[derive(Serialize)]
+struct CurrentSuspect<'a> {
+    incident: u64,
+    #[serde(flatten)]
+    suspect: SuspectShape<'a>,
+}
+
+/// The suspects of all open incidents, by incident and rank.
+pub(super) async fn suspects(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    Params(query): Params<SuspectQuery>,
+) -> Result<Response, Problem> {
+    let page = Page::of(query.limit, query.offset)?;
+    let kind = suspect_kind_of(query.kind.as_deref())?;
+    api.answer(&headers, move |api, wishes| {
+        let board = api.source.board();
+        let all = board.open.iter().flat_map(|incident| {
+            incident.suspects.iter().map(move |suspect| (incident.id, suspect))
+        });
+        let chosen = all.filter(|(_, suspect)| {
+            query.service.as_deref().is_none_or(|service| *suspect.service == *service)
+                && kind.is_none_or(|kind| suspect.kind == kind)
+        });
+        let shape =
+            |(incident, suspect)| CurrentSuspect { incident, suspect: SuspectShape::from(suspect) };
+        let suspects: Vec<_> = chosen.map(shape).collect();
+        let total = suspects.len();
+        Ok(json(wishes, &Answer::new(&board, Suspects { total, suspects: page.cut(suspects) })))
+    })
+    .await
+}
+
+fn suspect_kind_of(text: Option<&str>) -> Result<Option<SuspectKind>, Problem> {
+    parsed("kind", text, "service, dependency or edge", suspect_kind)
+}
+
+/// Which incidents.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentQuery {
+    state: Option<String>,
+    service: Option<String>,
+    kind: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+/// The same, checked.
+struct Filter {
+    open: bool,
+    closed: bool,
+    service: Option<String>,
+    kind: Option<SuspectKind>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Filter {
+    fn of(query: IncidentQuery) -> Result<(Filter, Page), Problem> {
+        let page = Page::of(query.limit, query.offset)?;
+        let state = |text: &str| match text {
+            "open" => Some((true, false)),
+            "closed" => Some((false, true)),
+            "all" => Some((true, true)),
+            _ => None,
+        };
+        let state = parsed("state", query.state.as_deref(), "open, closed or all", state)?;
+        let (open, closed) = state.unwrap_or((true, true));
+        let time = "seconds since 1970 or a date as in RFC 3339";
+        let filter = Filter {
+            open,
+            closed,
+            service: query.service.filter(|service| !service.is_empty()),
+            kind: suspect_kind_of(query.kind.as_deref())?,
+            since: parsed("since", query.since.as_deref(), time, instant)?,
+            until: parsed("until", query.until.as_deref(), time, instant)?,
+        };
+        Ok((filter, page))
+    }
+
+    fn takes(&self, incident: &Incident) -> bool {
+        let is_suspected = self.service.is_none() && self.kind.is_none()
+            || incident.suspects.iter().any(|suspect| {
+                self.service.as_deref().is_none_or(|service| *suspect.service == *service)
+                    && self.kind.is_none_or(|kind| suspect.kind == kind)
+            });
+        is_suspected
+            && self.since.is_none_or(|since| incident.end.is_none_or(|end| end >= since))
+            && self.until.is_none_or(|until| incident.start <= until)
+    }
+}
+
+#[derive(Serialize)]
+struct Incidents<'a> {
+    total: usize,
+    incidents: Vec<ListedIncident<'a>>,
+}
+
+/// An incident and what it says in one sentence.
+#[derive(Serialize)]
+pub(super) struct ListedIncident<'a> {
+    #[serde(flatten)]
+    incident: IncidentShape<'a>,
+    sentence: String,
+}
+
+impl<'a> From<&'a Incident> for ListedIncident<'a> {
+    fn from(incident: &'a Incident) -> ListedIncident<'a> {
+        let sentence = Sentence(incident).to_string();
+        ListedIncident { incident: IncidentShape::from(incident), sentence }
+    }
+}
+
+/// The open incidents, then those that are over, the newest first.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    Params(query): Params<IncidentQuery>,
+) -> Result<Response, Problem> {
+    let (filter, page) = Filter::of(query)?;
+    api.answer(&headers, move |api, wishes| {
+        let board = api.source.board();
+        let open = board.open.iter().filter(|_| filter.open);
+        let all = open.chain(board.closed.iter().filter(|_| filter.closed));
+        let chosen: Vec<&Incident> = all.filter(|incident| filter.takes(incident)).collect();
+        let total = chosen.len();
+        let incidents = page.cut(chosen).into_iter().map(ListedIncident::from).collect();
+        Ok(json(wishes, &Answer::new(&board, Incidents { total, incidents })))
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct OneIncident<'a> {
+    incident: ListedIncident<'a>,
+    evidence: EvidenceShape<'a>,
+    links: IncidentLinks,
+}
+
+/// What an incident rests on.
+#[derive(Serialize)]
+struct EvidenceShape<'a> {
+    distributions: Vec<DistributionShape<'a>>,
+    graph: GraphShape<'a>,
+    traces: Vec<KeptShape<'a>>,
+    /// The two traces that show it best.
+    pair: Option<Pair>,
+}
+
+#[derive(Serialize)]
+struct DistributionShape<'a> {
+    service: &'a str,
+    kind: &'static str,
+    baseline: BucketsShape,
+    recent: BucketsShape,
+    threshold_seconds: Option<f64>,
+}
+
+impl<'a> From<&'a SuspectDistribution> for DistributionShape<'a> {
+    fn from(one: &'a SuspectDistribution) -> DistributionShape<'a> {
+        let measured = &one.distribution;
+        DistributionShape {
+            service: &one.service,
+            kind: one.kind.as_str(),
+            baseline: BucketsShape::from(&measured.baseline),
+            recent: BucketsShape::from(&measured.recent),
+            threshold_seconds: measured.threshold_seconds.map(rounded),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GraphShape<'a> {
+    services: Vec<ServiceShape<'a>>,
+    links: Vec<LinkShape>,
+    left_out: usize,
+}
+
+#[derive(Serialize)]
+struct ServiceShape<'a> {
+    service: &'a str,
+    kind: &'static str,
+    entry: bool,
+    calls: u64,
+    excess_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct LinkShape {
+    from: usize,
+    to: usize,
+    calls: u64,
+    excess_seconds: f64,
+}
+
+impl<'a> From<&'a Graph> for GraphShape<'a> {
+    fn from(graph: &'a Graph) -> GraphShape<'a> {
+        let service = |one: &'a crate::engine::evidence::GraphService| ServiceShape {
+            service: &one.service,
+            kind: one.kind.as_str(),
+            entry: one.is_entry,
+            calls: one.calls,
+            excess_seconds: rounded(one.excess_seconds),
+        };
+        let link = |one: &crate::engine::evidence::GraphLink| LinkShape {
+            from: one.from,
+            to: one.to,
+            calls: one.calls,
+            excess_seconds: rounded(one.excess_seconds),
+        };
+        GraphShape {
+            services: graph.services.iter().map(service).collect(),
+            links: graph.links.iter().map(link).collect(),
+            left_out: graph.left_out,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Pair {
+    baseline: String,
+    spiked: String,
+}
+
+/// A slow trace and the normal one to hold against it: of the entry that lost most, the slow one that is as
+/// slow as the incident's requests are in the mean, because the slowest of all has a story of its own.
+fn pair(incident: &Incident, kept: &[KeptTrace]) -> Option<Pair> {
+    incident.entries.iter().find_map(|entry| {
+        let of_entry = |one: &&KeptTrace| {
+            (&one.service, &one.operation, one.span_kind)
+                == (&entry.service, &entry.operation, entry.span_kind)
+        };
+        let baseline = kept.iter().filter(of_entry).find(|one| one.role == Role::Typical)?;
+        let slow = kept.iter().filter(of_entry).filter(|one| one.role != Role::Typical);
+        let distance = |one: &KeptTrace| (one.seconds - entry.recent_seconds).abs();
+        let spiked = slow.min_by(|one, two| {
+            distance(one).total_cmp(&distance(two)).then(one.trace.cmp(&two.trace))
+        })?;
+        let (baseline, spiked) = (baseline.trace.to_string(), spiked.trace.to_string());
+        Some(Pair { baseline, spiked })
+    })
+}
+
+/// One incident, open or past, with all evidence.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Result<Response, Problem> {
+    let id: u64 =
+        id.parse().map_err(|_| Problem::bad_request("the id of an incident is a number"))?;
+    api.answer(&headers, move |api, wishes| {
+        let board = api.source.board();
+        let Some(incident) = find(&board, id) else {
+            return Err(Problem::not_found(format!(
+                "there is no incident {id}; those that are over are kept for a while only"
+            )));
+        };
+        let links: &Links = &api.settings.links;
+        let kept = api.evidence.kept(Some(id));
+        let rests_on = &incident.evidence;
+        let rest = OneIncident {
+            incident: ListedIncident::from(incident),
+            evidence: EvidenceShape {
+                distributions: rests_on.distributions.iter().map(Into::into).collect(),
+                graph: GraphShape::from(&rests_on.graph),
+                traces: kept_shapes(&kept, links),
+                pair: pair(incident, &kept),
+            },
+            links: links.of_incident(incident, board.at),
+        };
+        Ok(json(wishes, &Answer::new(&board, rest)))
+    })
+    .await
+}
+
+fn find(board: &Board, id: u64) -> Option<&Incident> {
+    board.open.iter().chain(&board.closed).find(|incident| incident.id == id)
+}
