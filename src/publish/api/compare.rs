@@ -74,7 +74,8 @@ async fn files(mut form: Multipart, limit: usize) -> Result<(Upload, Upload), Pr
     let (mut baseline, mut spiked) = (None, None);
     let broken = |error: axum::extract::multipart::MultipartError| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the two files may have {limit} bytes together");
+            let detail =
+                format!("the two files may have {limit} bytes together (admin.max_upload_size)");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
         status => Problem::new(status, quoted(&error.body_text())),

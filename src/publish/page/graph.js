@@ -1,10 +1,13 @@
 // Who called whom in the slow requests, from the entry at the left; the thicker a line, the more of the excess
-// came up through it. Drawn in layers; on a narrow screen it is scrolled.
+// came up through it. Drawn in layers, as close together as the width asks for; where that is not enough it is
+// scrolled.
 
-import {h, s} from "./dom.js";
+import {h, onWidth, s} from "./dom.js";
 import * as f from "./format.js";
 
-const NODE = {width: 168, height: 44, gapX: 116, gapY: 20};
+const NODE = {width: 168, height: 44, gapY: 20};
+const NARROW = 148;
+const GAP = {least: 44, most: 116};
 
 /** Layers by the longest way from an entry, cycles cut where they close. */
 function layers({services, links}) {
@@ -45,7 +48,7 @@ function reaches(from, to, below) {
 }
 
 /** Positions: within a layer by the mean of those that call, the most excess first among equals. */
-function arrange(doc) {
+function arrange(doc, room) {
   const layer = layers(doc);
   const columns = [];
   layer.forEach((column, at) => { (columns[column] ||= []).push(at); });
@@ -60,24 +63,32 @@ function arrange(doc) {
     members.forEach((at, position) => { row[at] = position; });
   });
   const tallest = Math.max(...columns.map((members) => members.length));
+  const gaps = columns.length - 1;
+  const gapFor = (wide) => (gaps ? (room - 24 - columns.length * wide) / gaps : 0);
+  const wide = gapFor(NODE.width) >= GAP.least ? NODE.width : NARROW;
+  const gapX = Math.floor(Math.max(GAP.least, Math.min(GAP.most, gapFor(wide))));
   const place = doc.services.map((_, at) => {
     const members = columns[layer[at]];
     const offset = (tallest - members.length) / 2;
-    return {x: 12 + layer[at] * (NODE.width + NODE.gapX), y: 12 + (row[at] + offset) * (NODE.height + NODE.gapY)};
+    return {x: 12 + layer[at] * (wide + gapX), y: 12 + (row[at] + offset) * (NODE.height + NODE.gapY)};
   });
-  return {place, width: 24 + columns.length * NODE.width + (columns.length - 1) * NODE.gapX, height: 24 + tallest * (NODE.height + NODE.gapY) - NODE.gapY};
+  return {place, wide, width: 24 + columns.length * wide + gaps * gapX, height: 24 + tallest * (NODE.height + NODE.gapY) - NODE.gapY};
 }
 
 export function graph(doc) {
   if (!doc.services.length) return h("p", {class: "note"}, "No calls were seen.");
-  const {place, width, height} = arrange(doc);
   const most = Math.max(1e-9, ...doc.links.map((link) => link.excess_seconds), ...doc.services.map((one) => one.excess_seconds));
-  const svg = s("svg", {width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
   const byFlow = [...doc.links].filter((link) => link.from !== link.to).sort((a, b) => a.excess_seconds - b.excess_seconds);
-  for (const link of byFlow) svg.append(...edge(link, place, most, doc));
-  doc.services.forEach((one, at) => svg.append(node(one, place[at], most)));
+  const plot = h("div", {class: "scroll", tabindex: "0", role: "img", "aria-label": spoken(doc)});
+  onWidth(plot, (room) => {
+    const {place, wide, width, height} = arrange(doc, room);
+    const svg = s("svg", {width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
+    for (const link of byFlow) svg.append(...edge(link, place, wide, most, doc));
+    doc.services.forEach((one, at) => svg.append(node(one, place[at], wide, most)));
+    plot.replaceChildren(svg);
+  });
   return h("div", {class: "chart graph"},
-    h("div", {class: "scroll", tabindex: "0", role: "img", "aria-label": spoken(doc)}, svg),
+    plot,
     h("ul", {class: "legend"}, h("li", {}, h("span", {class: "swatch flow", "aria-hidden": "true"}), "excess coming up through calls"),
       h("li", {}, h("span", {class: "swatch own", "aria-hidden": "true"}), "excess of a service's own time"), doc.left_out ? h("li", {}, `${f.count(doc.left_out, "service")} left out`) : null),
     list(doc));
@@ -88,10 +99,10 @@ function spoken(doc) {
   return `Graph of ${f.count(doc.services.length, "service")}. Most of the excess, ${f.duration(worst.excess_seconds)}, is own time of ${f.short(worst.service, 60)}. The table below says the same.`;
 }
 
-function edge(link, place, most, doc) {
+function edge(link, place, wide, most, doc) {
   const [from, to] = [place[link.from], place[link.to]];
   const back = to.x <= from.x;
-  const start = {x: from.x + NODE.width, y: from.y + NODE.height / 2};
+  const start = {x: from.x + wide, y: from.y + NODE.height / 2};
   const end = {x: to.x, y: to.y + NODE.height / 2};
   const bend = back ? 90 : Math.max(30, (end.x - start.x) / 2);
   const flow = Math.max(0, link.excess_seconds);
@@ -103,14 +114,14 @@ function edge(link, place, most, doc) {
   return label ? [path, label] : [path];
 }
 
-function node(one, {x, y}, most) {
+function node(one, {x, y}, wide, most) {
   const own = Math.max(0, one.excess_seconds) / most;
   const hot = own > 0.02;
   return s("g", {class: `node ${one.kind} ${hot ? "hot" : ""}`, transform: `translate(${x} ${y})`},
     s("title", {}, `${f.short(one.service, 200)}, ${one.kind}: ${f.count(one.calls, "call")}, own time ${f.change(one.excess_seconds)} above expectation`),
-    s("rect", {class: "box", width: NODE.width, height: NODE.height, rx: one.kind === "dependency" ? 22 : 7}),
-    hot ? s("rect", {class: "own", x: 1, y: NODE.height - 5, width: Math.max(3, (NODE.width - 2) * own).toFixed(1), height: 4, rx: 2}) : null,
-    s("text", {class: "node-name", x: 12, y: 19}, f.short(one.service, 20)),
+    s("rect", {class: "box", width: wide, height: NODE.height, rx: one.kind === "dependency" ? 22 : 7}),
+    hot ? s("rect", {class: "own", x: 1, y: NODE.height - 5, width: Math.max(3, (wide - 2) * own).toFixed(1), height: 4, rx: 2}) : null,
+    s("text", {class: "node-name", x: 12, y: 19}, f.short(one.service, wide < NODE.width ? 17 : 20)),
     s("text", {class: "node-note", x: 12, y: 34}, `${hot ? `${f.change(one.excess_seconds)} own · ` : ""}${f.count(one.calls, "call")}`));
 }
 

@@ -8,6 +8,9 @@ const HEIGHT = 168;
 const PAD = {left: 52, right: 12, top: 14, bottom: 24};
 const COLOURS = 6;
 
+/** The moment that was read out last: charts are drawn anew as slices come in. */
+let readAt = Infinity;
+
 /** Which colour a suspect has: by name, so that it keeps it. */
 export function colours(suspects) {
   const ranked = suspects.map((one, at) => ({at, excess: one.excess_seconds})).sort((a, b) => b.excess - a.excess || a.at - b.at);
@@ -39,13 +42,19 @@ export function timeline(doc, options = {}) {
     ? `${f.duration(excess)} above expectation between ${f.clock(slices[0].at)} and ${f.clock(slices.at(-1).at)} UTC, most of it put on ${f.short([...doc.suspects].sort((a, b) => b.excess_seconds - a.excess_seconds)[0]?.service || "nobody", 40)}`
     : `Nothing above expectation in ${f.count(requests, "request")} between ${f.clock(slices[0].at)} and ${f.clock(slices.at(-1).at)} UTC`;
   const readout = h("p", {class: "readout mono"}, " ");
-  const plot = h("div", {class: "plot", tabindex: "0", role: "group", "aria-label": `${said}. Use the arrow keys to read it slice by slice.`});
+  const plot = h("div", {class: "plot", id: "plot", tabindex: "0", role: "group", "aria-label": `${said}. Use the arrow keys to read it slice by slice.`});
   let cursor = -1;
   let mark = () => {};
+  // Where reading was when the chart was drawn anew.
+  const where = () => {
+    const at = slices.findLastIndex((slice) => new Date(slice.at).getTime() <= readAt);
+    return at < 0 ? slices.length - 1 : at;
+  };
 
   const tell = (at, aloud) => {
     cursor = Math.max(0, Math.min(slices.length - 1, at));
     const slice = slices[cursor];
+    readAt = new Date(slice.at).getTime();
     const charged = slice.suspects.map(([who, seconds]) => `${f.short(doc.suspects[who].service, 24)} ${f.duration(seconds)}`);
     const put = slice.suspects.reduce((sum, [, seconds]) => sum + seconds, 0);
     const rest = slice.excess_seconds - put;
@@ -62,7 +71,7 @@ export function timeline(doc, options = {}) {
     event.preventDefault();
     tell(cursor < 0 ? slices.length - 1 : cursor + step, true);
   });
-  plot.addEventListener("focus", () => tell(cursor < 0 ? slices.length - 1 : cursor, false));
+  plot.addEventListener("focus", () => tell(cursor < 0 ? where() : cursor, false));
 
   onWidth(box, (width) => {
     const {svg, setMark, sliceAt} = draw(doc, colour, width, options);
@@ -71,7 +80,7 @@ export function timeline(doc, options = {}) {
     plot.replaceChildren(svg);
     if (cursor >= 0) mark(cursor);
   });
-  const legend = doc.suspects.map((one, at) => ({...one, colour: colour[at]})).filter((one) => one.colour !== "c-other" && one.excess_seconds > 0)
+  const legend = doc.suspects.map((one, at) => ({...one, colour: colour[at]})).filter((one) => one.colour !== "c-other" && one.excess_seconds > 0.002 * whole)
     .sort((a, b) => b.excess_seconds - a.excess_seconds);
   box.append(plot, readout,
     h("ul", {class: "legend"}, legend.map((one) => h("li", {}, h("span", {class: `swatch ${one.colour}`, "aria-hidden": "true"}), h("bdi", {}, f.short(one.service, 40)), " ",
@@ -101,7 +110,7 @@ function draw(doc, colour, width, options) {
   }
   svg.append(s("line", {class: "axis", x1: PAD.left, x2: width - PAD.right, y1: y(0), y2: y(0)}));
   const span = (end - start) / 1000;
-  const every = [15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400].find((step) => span / step <= inner.width / 70) || 28800;
+  const every = [15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400].find((step) => span / step <= inner.width / (step < 60 ? 110 : 70)) || 28800;
   for (let at = Math.ceil(start / 1000 / every) * every * 1000; at <= end; at += every * 1000) {
     const text = every < 60 ? f.clock(at) : f.minute(at);
     const side = x(at) > width - 40 ? "end" : x(at) < PAD.left + 16 ? "" : "middle";
