@@ -11,6 +11,7 @@
 //!                                            ▼   every second
 //!             engine::judge (one)                 history ─► what is hot ─► whose it is ─► incidents
 //!                                            ▼
+//!             engine::snapshot ◄─► live::snapshot      all that was learned, to the disk and back
 //!             engine::verdict (plain data) ─► publish: /metrics, API, page, reports, log
 //! ```
 //!

@@ -177,6 +177,9 @@ pub struct SettingArgs {
     pub flags: Vec<(&'static str, String)>,
 }
 
+/// Other names of flags, as people know them from elsewhere.
+const ALIASES: [(&str, &str); 1] = [("state-dir", "state.directory")];
+
 const SETTINGS_HEADING: &str =
     "Settings (a flag beats its LAGHOUND_... variable, that beats the file, that the default)";
 
@@ -185,8 +188,10 @@ impl Args for SettingArgs {
         let flags = KEYS.iter().map(|key| {
             let help = key.help();
             let notes = format!("[default: {}] [env: {}]", key.default_value(), key.variable());
+            let alias = ALIASES.iter().find(|(_, of)| *of == key.name).map(|(alias, _)| *alias);
             Arg::new(key.name)
                 .long(key.name)
+                .visible_aliases(alias)
                 .value_name(key.placeholder)
                 .help(format!("{help} {notes}"))
                 .help_heading(SETTINGS_HEADING)

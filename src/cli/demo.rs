@@ -66,6 +66,8 @@ async fn demo(args: &DemoArgs, loaded: &Loaded) -> Result<(), CliError> {
 /// The same server on ports that are free: nobody else sends to it, and the usual ones may be taken.
 async fn start(args: &DemoArgs, loaded: &Loaded) -> Result<Server, StartError> {
     let mut settings = loaded.config.server_settings();
+    // What a simulated shop taught it must not be taken for what is normal elsewhere.
+    settings.state = None;
     settings.engine = in_time(settings.engine, args.duration);
     for (key, addr) in [
         ("receiver.grpc.endpoint", &mut settings.grpc),

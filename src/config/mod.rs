@@ -26,7 +26,7 @@ pub use problem::{ConfigError, Excerpt, Place, Problem};
 pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
 pub use settings::{
     Admin, Assembly, Config, Connections, DetectionKnobs, Engine, EvidenceKept, KEYS, LinkTargets,
-    Log, Memory, Names, Publish, Receiver, Shutdown, Where,
+    Log, Memory, Names, Publish, Receiver, Shutdown, State, Where,
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 pub use web::{TraceAddress, WebAddress};
@@ -35,6 +35,7 @@ use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::engine::reservoir::KeepLimits;
 use crate::live::net::ConnectionLimits;
 use crate::live::server;
+use crate::live::snapshot::StateSettings;
 use crate::model::{InternLimits, Nanos};
 use crate::otlp::receive::ReceiveLimits;
 use crate::otlp::{CostLimits, Interest};
@@ -88,6 +89,10 @@ impl Config {
                 max_upload_bytes: bytes(self.admin.max_upload_size),
                 listen_for: Nanos::from_secs(20),
             },
+            state: self.state.directory.as_ref().map(|directory| StateSettings {
+                directory: directory.clone(),
+                interval: self.state.interval,
+            }),
         }
     }
 

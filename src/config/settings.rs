@@ -4,6 +4,8 @@
 //! (`deploy/laghound.yaml`) and the field's documentation, so they speak to users. Rules that tie
 //! two keys together are in `check.rs`; a number that belongs to the engine is taken from there.
 
+use std::path::PathBuf;
+
 use bytesize::ByteSize;
 
 use super::endpoint::Endpoint;
@@ -219,6 +221,17 @@ settings! {
         /// Attributes of one span or one resource that are looked at: as many as SDKs allow a span.
         max_attributes: usize = "where.max_attributes", Interest::default().max_attributes,
             in 1..=10_000;
+    }
+
+    /// What outlives the process.
+    state: State {
+        /// Directory in which everything learned is kept, open incidents included, so that a restart
+        /// costs no learning and no alert; --state-dir for short. One process at a time; made if it is
+        /// not there. none keeps nothing.
+        directory: Option<PathBuf> = "state.directory", None;
+        /// How often it is saved, besides at the end. What a kill costs is at most this much learning.
+        interval: Nanos = "state.interval", Nanos::from_secs(60),
+            in Nanos::from_millis(100)..=HOUR;
     }
 
     /// What is published, and for how long.

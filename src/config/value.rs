@@ -4,6 +4,7 @@
 //! same value again. Which values a key allows beyond its type is the table's matter.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -183,6 +184,23 @@ impl Setting for ByteSize {
             Some((name, unit)) => format!("{}{name}", bytes / unit),
             None => format!("{bytes}B"),
         }
+    }
+}
+
+impl Setting for Option<PathBuf> {
+    const PLACEHOLDER: &'static str = "PATH";
+    const EXPECTED: &'static str = "a path, or none";
+
+    fn parse(text: &str) -> Option<Option<PathBuf>> {
+        match text {
+            "" => None,
+            "none" => Some(None),
+            path => Some(Some(PathBuf::from(path))),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
     }
 }
 

@@ -11,14 +11,14 @@ use super::rolling::Tick;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Age {
     /// Slices in the baseline since it was last begun, empty ones included.
-    learned: u64,
+    pub(super) learned: u64,
     /// Newest slice that has been looked at for the baseline.
-    absorbed_upto: Tick,
+    pub(super) absorbed_upto: Tick,
     /// Newest slice that belongs to an incident: nothing up to it becomes normal.
-    tainted_upto: Tick,
+    pub(super) tainted_upto: Tick,
     /// In an open incident: nothing becomes normal, nothing is forgotten.
-    frozen: bool,
-    relearn: bool,
+    pub(super) frozen: bool,
+    pub(super) relearn: bool,
 }
 
 /// What an age says to the figures that follow it.

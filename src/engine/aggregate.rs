@@ -30,7 +30,7 @@ pub enum NodeKey {
 }
 
 /// The party that a node's time is counted for, as far as structure tells.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum GroupKey {
     /// An instrumented service.
     Service(Sym),
@@ -219,14 +219,14 @@ pub(super) struct SliceTable {
 type Map<K, V> = HashMap<K, V, RandomState>;
 
 impl SliceTable {
-    /// The figures, in the order of the shard's numbers where there is one.
+    /// The figures, in the order of the numbers.
     pub(super) fn finish(self) -> SliceSums {
         SliceSums {
             entries: sorted(self.entries),
             paths: sorted(self.paths),
             nodes: sorted(self.nodes),
             pairs: sorted(self.pairs),
-            groups: self.groups.into_iter().collect(),
+            groups: sorted(self.groups),
         }
     }
 }

@@ -67,10 +67,14 @@ impl Sparse {
         Sparse(counts)
     }
 
-    /// From (bucket, count) pairs by bucket.
-    pub(super) fn from_sorted(counts: Vec<(Bucket, u32)>) -> Sparse {
-        debug_assert!(counts.is_sorted(), "buckets come in order");
+    /// From what was packed, which need not be sound if others packed it.
+    pub(super) fn from_packed(counts: Vec<(Bucket, u32)>) -> Sparse {
         Sparse(counts)
+    }
+
+    /// By bucket, each once, none without a count.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.0.is_sorted_by(|one, two| one.0 < two.0) && self.0.iter().all(|&(_, count)| count > 0)
     }
 
     /// Adds `count` values to a bucket.

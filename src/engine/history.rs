@@ -24,42 +24,42 @@ pub(super) type ActivePath = (Id, Id, Id);
 #[derive(Default)]
 pub(super) struct History {
     /// What the figures hold outside of the lists, in bytes; kept up with every change.
-    heap: usize,
-    nodes: Vec<Node>,
-    paths: Vec<Path>,
-    entries: Vec<Entry>,
-    groups: Vec<Group>,
-    pairs: Vec<Pair>,
-    node_numbers: HashMap<NodeKey, Id, RandomState>,
-    path_numbers: HashMap<(Option<Id>, Id), Id, RandomState>,
-    translations: Vec<Translation>,
-    active: Active,
+    pub(super) heap: usize,
+    pub(super) nodes: Vec<Node>,
+    pub(super) paths: Vec<Path>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) groups: Vec<Group>,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) node_numbers: HashMap<NodeKey, Id, RandomState>,
+    pub(super) path_numbers: HashMap<(Option<Id>, Id), Id, RandomState>,
+    pub(super) translations: Vec<Translation>,
+    pub(super) active: Active,
     /// Slices handed in and not yet judged.
-    pending: BTreeMap<SliceIndex, Vec<SliceSums>>,
+    pub(super) pending: BTreeMap<SliceIndex, Vec<SliceSums>>,
     /// Judged slices by tick, the newest last; bounded.
-    judged: VecDeque<(Tick, SliceIndex)>,
+    pub(super) judged: VecDeque<(Tick, SliceIndex)>,
 }
 
 /// What has something recent. Ascending once the slice has begun, paths by node.
 #[derive(Default)]
-struct Active {
-    nodes: Vec<Id>,
-    entries: Vec<Id>,
-    paths: Vec<ActivePath>,
-    groups: Vec<Id>,
-    pairs: Vec<Id>,
+pub(super) struct Active {
+    pub(super) nodes: Vec<Id>,
+    pub(super) entries: Vec<Id>,
+    pub(super) paths: Vec<ActivePath>,
+    pub(super) groups: Vec<Id>,
+    pub(super) pairs: Vec<Id>,
 }
 
 /// From one shard's numbers to the judge's.
 #[derive(Default)]
-struct Translation {
+pub(super) struct Translation {
     nodes: Vec<Id>,
     paths: Vec<Id>,
 }
 
 impl History {
     /// Judged slices that are remembered by index: what closes later than that is not counted.
-    const REMEMBERED: usize = 128;
+    pub(super) const REMEMBERED: usize = 128;
 
     /// Learns a shard's numbers for nodes and paths. Returns the nodes never met before.
     pub(super) fn define(&mut self, shard: usize, delta: &Delta) -> std::ops::Range<Id> {
@@ -245,7 +245,7 @@ impl History {
         self.judged.back().map_or(0, |&(tick, _)| tick)
     }
 
-    fn node_number(&mut self, key: NodeKey) -> Id {
+    pub(super) fn node_number(&mut self, key: NodeKey) -> Id {
         if let Some(&known) = self.node_numbers.get(&key) {
             return known;
         }
@@ -255,7 +255,7 @@ impl History {
         id
     }
 
-    fn path_number(&mut self, above: Option<Id>, node: Id) -> Id {
+    pub(super) fn path_number(&mut self, above: Option<Id>, node: Id) -> Id {
         if let Some(&known) = self.path_numbers.get(&(above, node)) {
             return known;
         }
@@ -315,7 +315,7 @@ impl History {
         }
     }
 
-    fn pair_number(&mut self, parent: Id, child: Id) -> Id {
+    pub(super) fn pair_number(&mut self, parent: Id, child: Id) -> Id {
         let parent_node = &mut self.nodes[parent as usize];
         let known = &parent_node.fan_outs;
         match known.binary_search_by_key(&child, |&id| self.pairs[id as usize].child) {
@@ -329,7 +329,7 @@ impl History {
         }
     }
 
-    fn group_number(&mut self, entry: Id, key: GroupKey) -> Id {
+    pub(super) fn group_number(&mut self, entry: Id, key: GroupKey) -> Id {
         let of = &mut self.entries[entry as usize];
         let known = &of.groups;
         match known.binary_search_by_key(&order(key), |&(order, _)| order) {
@@ -418,7 +418,7 @@ impl History {
 }
 
 /// Puts something on the list of what is active, if it is not there.
-fn activate<T>(active: &mut bool, list: &mut Vec<T>, item: T) {
+pub(super) fn activate<T>(active: &mut bool, list: &mut Vec<T>, item: T) {
     if !std::mem::replace(active, true) {
         list.push(item);
     }
@@ -434,7 +434,7 @@ fn number(count: usize) -> Id {
 }
 
 impl Active {
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         self.nodes.sort();
         self.entries.sort();
         self.paths.sort();

@@ -28,35 +28,36 @@ use crate::model::{Interner, Nanos, SpanKind, Timestamp};
 
 /// History in, verdicts out.
 pub struct Judge {
-    params: EngineParams,
-    history: History,
-    roles: Roles,
-    operations: Operations,
-    tally: Tally,
-    tick: Tick,
+    pub(super) params: EngineParams,
+    pub(super) history: History,
+    pub(super) roles: Roles,
+    pub(super) operations: Operations,
+    pub(super) tally: Tally,
+    pub(super) tick: Tick,
     /// The next slice to be judged.
-    cursor: Option<SliceIndex>,
+    pub(super) cursor: Option<SliceIndex>,
     /// Slices without data in a row.
-    empty_run: u64,
+    pub(super) empty_run: u64,
     /// Hot slices in a row while no incident is open, and what was hot in them.
-    streak: u32,
-    candidate: Hot,
-    open: Option<OpenIncident>,
-    closed: VecDeque<Incident>,
-    incidents: u64,
-    detection_delays: Vec<f64>,
-    timeline: Timeline,
+    pub(super) streak: u32,
+    pub(super) candidate: Hot,
+    pub(super) open: Option<OpenIncident>,
+    pub(super) closed: VecDeque<Incident>,
+    pub(super) incidents: u64,
+    pub(super) detection_delays: Vec<f64>,
+    pub(super) timeline: Timeline,
 }
 
-struct OpenIncident {
-    published: Incident,
-    first_suspect: Party,
-    hot: Hot,
-    affected: BTreeSet<Id>,
-    frozen_nodes: BTreeSet<Id>,
-    onset: Tick,
-    last_hot: Tick,
-    quiet: u32,
+/// The incident at hand.
+pub(super) struct OpenIncident {
+    pub(super) published: Incident,
+    pub(super) first_suspect: Party,
+    pub(super) hot: Hot,
+    pub(super) affected: BTreeSet<Id>,
+    pub(super) frozen_nodes: BTreeSet<Id>,
+    pub(super) onset: Tick,
+    pub(super) last_hot: Tick,
+    pub(super) quiet: u32,
 }
 
 impl Judge {
@@ -192,12 +193,7 @@ impl Judge {
         now: Timestamp,
         names: &Interner,
     ) -> Option<Event> {
-        self.tick += 1;
-        self.history.begin(self.tick, slice, &self.params.detection);
-        self.roles.update(&self.history, names);
-        self.clock_in();
-        let until = self.judged_until();
-        self.operations.update(&mut self.history, self.tick, until, &self.params);
+        self.begin_slice(slice, names);
         let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
         match self.open.take() {
             None => self.consider(hot, now, names),
@@ -213,6 +209,16 @@ impl Judge {
             (requests + sum.requests, nanos.saturating_add(sum.duration))
         });
         self.timeline.begin(self.start_of(self.tick), self.slice_length(), requests, nanos);
+    }
+
+    /// Moves everything on to a slice, without a verdict.
+    pub(super) fn begin_slice(&mut self, slice: SliceIndex, names: &Interner) {
+        self.tick += 1;
+        self.history.begin(self.tick, slice, &self.params.detection);
+        self.roles.update(&self.history, names);
+        self.clock_in();
+        let until = self.judged_until();
+        self.operations.update(&mut self.history, self.tick, until, &self.params);
     }
 
     /// The entry has been seen often enough to say what is normal for it. The first calls of a new
@@ -555,7 +561,7 @@ impl Judge {
         }
     }
 
-    fn end_of(&self, tick: Tick) -> Timestamp {
+    pub(super) fn end_of(&self, tick: Tick) -> Timestamp {
         self.start_of(tick) + self.slice_length()
     }
 

@@ -38,6 +38,7 @@ pub mod sampler;
 pub mod segments;
 pub mod shard;
 mod single;
+pub mod snapshot;
 mod spread;
 mod statistics;
 mod tally;

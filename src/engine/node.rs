@@ -4,10 +4,12 @@
 //! is made of its figures is decided elsewhere.
 
 use super::age::Age;
-use super::aggregate::{AttrSum, Calls, Detail, Id, NodeKey, NodeSum, PathSum, Slowest};
+use super::aggregate::{
+    AttrSum, Calls, Detail, Id, MAX_ATTR_SETS, NodeKey, NodeSum, PathSum, Slowest,
+};
 use super::histogram::{Bucket, Dense, Distribution, Sparse, bucket_of};
 use super::params::DetectionParams;
-use super::rolling::{Rolling, Sum, Tick, buckets};
+use super::rolling::{MAX_COUNT, Rolling, Sum, Tick, buckets};
 use super::spread::Spread;
 use super::tape::{Packed, Tape, Unpacker, put};
 use crate::model::{AttrSetId, Nanos, TraceId};
@@ -18,12 +20,12 @@ pub(super) struct Node {
     pub key: NodeKey,
     /// How long it has been watched.
     pub age: Age,
-    calls: Rolling<Calls>,
-    spread: Rolling<Spread>,
+    pub(super) calls: Rolling<Calls>,
+    pub(super) spread: Rolling<Spread>,
     /// What names the slow ones of the recent calls.
-    details: Tape<Detail>,
+    pub(super) details: Tape<Detail>,
     /// Calls in the baseline and recent.
-    held: u64,
+    pub(super) held: u64,
     /// Numbers of the fan-outs to other nodes, by child.
     pub fan_outs: Vec<Id>,
     /// Paths that end here, by entry.
@@ -32,7 +34,7 @@ pub(super) struct Node {
     pub price: PathSum,
     /// Calls above this bucket are flagged.
     pub limit: Option<Bucket>,
-    fresh: Fresh,
+    pub(super) fresh: Fresh,
     /// It is in the list of the active ones.
     pub active: bool,
 }
@@ -211,6 +213,9 @@ impl Packed for Calls {
     fn heap_bytes(&self) -> usize {
         self.histogram.heap_bytes()
     }
+    fn is_sound(&self) -> bool {
+        self.requests <= MAX_COUNT && self.histogram.is_sound()
+    }
 }
 
 /// Reads packed calls into a distribution; returns the requests.
@@ -260,5 +265,9 @@ impl Packed for Detail {
             by_attrs.push(AttrSum { attrs, calls: from.int(), self_time: from.int() });
         }
         Detail { slowest, by_attrs }
+    }
+    fn is_sound(&self) -> bool {
+        let calls = self.by_attrs.iter().all(|sum| sum.calls <= MAX_COUNT);
+        calls && self.by_attrs.len() <= MAX_ATTR_SETS + 1
     }
 }

@@ -94,6 +94,13 @@ impl Operations {
         }
     }
 
+    /// Reads off what is normal for every operation, after the history was restored.
+    pub(super) fn restore(&mut self, history: &mut History, now: Tick, params: &EngineParams) {
+        for state in &mut self.states {
+            state.read(history, now, params, &mut self.scratch);
+        }
+    }
+
     /// Everything published, by name.
     pub(super) fn list(&self, until: Timestamp, expire: Nanos) -> Vec<Arc<Operation>> {
         let states = self.by_name.iter().map(|&number| &self.states[number]);

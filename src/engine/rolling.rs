@@ -14,6 +14,9 @@ use super::tape::{Packed, Tape, Unpacker, put, put_wide};
 /// Number of a judged slice: counts up by one, whatever gaps there are in event time.
 pub type Tick = u64;
 
+/// More than any slice or era counts, and little enough that the sum of them fits.
+pub(super) const MAX_COUNT: u64 = 1 << 40;
+
 /// Which slices.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cohort {
@@ -100,6 +103,9 @@ impl Packed for EntrySum {
     fn read(from: &mut Unpacker<'_>) -> EntrySum {
         EntrySum { requests: from.int(), duration: from.int() }
     }
+    fn is_sound(&self) -> bool {
+        self.requests <= MAX_COUNT
+    }
 }
 
 impl Packed for PathSum {
@@ -109,6 +115,9 @@ impl Packed for PathSum {
     }
     fn read(from: &mut Unpacker<'_>) -> PathSum {
         PathSum { calls: from.int(), critical: from.int() }
+    }
+    fn is_sound(&self) -> bool {
+        self.calls <= MAX_COUNT
     }
 }
 
@@ -131,10 +140,13 @@ impl Packed for Sparse {
         }
     }
     fn read(from: &mut Unpacker<'_>) -> Sparse {
-        Sparse::from_sorted(buckets(from).collect())
+        Sparse::from_packed(buckets(from).collect())
     }
     fn heap_bytes(&self) -> usize {
         self.capacity_bytes()
+    }
+    fn is_sound(&self) -> bool {
+        self.is_in_order()
     }
 }
 
@@ -256,6 +268,40 @@ impl<T: Packed> Rolling<T> {
                 },
             );
         }
+    }
+
+    /// The newest slice anything is known of, or the end of the era it went into.
+    pub(super) fn touched(&self, era_slices: Tick) -> Option<Tick> {
+        let absorbed = self.era.map(|era| (Tick::from(era) + 1) * era_slices);
+        self.recent.last().max(absorbed)
+    }
+
+    /// What is normal, by era, the one being filled included.
+    pub(super) fn all_eras(&self) -> Tape<T> {
+        let mut all = self.eras.copy();
+        if let Some(filling) = self.era {
+            let mut rest = T::default();
+            rest.add(&self.baseline);
+            self.eras.since(0).for_each(|(_, older)| rest.subtract(&older));
+            all.add(Tick::from(filling), &rest);
+        }
+        all
+    }
+
+    /// From what is normal, by era, the last being filled, and what is recent, by slice.
+    pub(super) fn restore(eras: Vec<(Tick, T)>, recent: Vec<(Tick, T)>) -> Rolling<T> {
+        let mut figure = Rolling::<T>::default();
+        for (era, value) in &eras {
+            figure.baseline.add(value);
+            figure.era = u32::try_from(*era).ok();
+        }
+        for (era, value) in eras.iter().rev().skip(1).rev() {
+            figure.eras.add(*era, value);
+        }
+        for (tick, value) in &recent {
+            figure.recent.add(*tick, value);
+        }
+        figure
     }
 
     /// Bytes held outside of the value itself.

@@ -3,12 +3,14 @@
 //! Live, the same parts run in threads of their own; that the result does not depend on the number of
 //! shards is a law, tested on this.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::account::Account;
 use super::judge::Judge;
 use super::params::EngineParams;
 use super::shard::Shard;
+use super::snapshot::{self, LoadError, Restored};
 use super::verdict::{Board, Event, Incident};
 use crate::model::{Interner, SpanRecord, Timestamp, TraceId};
 
@@ -19,6 +21,14 @@ pub struct Engine {
     judge: Judge,
     /// Spans on their way to each shard; kept for their memory.
     lanes: Vec<Vec<SpanRecord>>,
+}
+
+/// An engine with a memory.
+pub struct RestoredEngine {
+    /// The engine.
+    pub engine: Engine,
+    /// Whether the baselines were young enough to go on with.
+    pub baselines: bool,
 }
 
 /// The shard, of `shards`, that owns a trace.
@@ -41,6 +51,31 @@ impl Engine {
             judge: Judge::new(params),
             lanes: vec![Vec::new(); count],
         }
+    }
+
+    /// Writes everything that has been learned.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn save(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        snapshot::save(&self.judge, &self.names, out)
+    }
+
+    /// An engine that knows what was saved at `saved_at` and goes on at `now`.
+    ///
+    /// # Errors
+    /// It is not what was saved, or of no use under these parameters.
+    pub fn restore(
+        params: EngineParams,
+        names: Arc<Interner>,
+        shards: usize,
+        from: &mut dyn Read,
+        saved_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<RestoredEngine, LoadError> {
+        let Restored { judge, baselines } = snapshot::load(params, &names, from, saved_at, now)?;
+        let engine = Engine { judge, ..Engine::new(params, names, shards) };
+        Ok(RestoredEngine { engine, baselines })
     }
 
     /// Takes in spans that arrive at `now`.

@@ -33,14 +33,14 @@ pub(super) struct Spread {
 
 impl Sum for Spread {
     fn add(&mut self, other: &Spread) {
-        self.slices += other.slices;
+        self.slices = self.slices.saturating_add(other.slices);
         self.drift = self.drift.saturating_add(other.drift);
         for (sum, burst) in self.bursts.iter_mut().zip(other.bursts) {
             *sum = sum.saturating_add(burst);
         }
     }
     fn subtract(&mut self, other: &Spread) {
-        self.slices -= other.slices;
+        self.slices = self.slices.saturating_sub(other.slices);
         self.drift = self.drift.saturating_sub(other.drift);
         for (sum, burst) in self.bursts.iter_mut().zip(other.bursts) {
             *sum = sum.saturating_sub(burst);

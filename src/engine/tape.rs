@@ -20,6 +20,10 @@ pub(super) trait Packed: Sum {
     fn heap_bytes(&self) -> usize {
         0
     }
+    /// Whether it is a value that can be added up; what others packed may be none.
+    fn is_sound(&self) -> bool {
+        true
+    }
 }
 
 /// Appends an integer, seven bits a byte, the lowest first.
@@ -133,6 +137,56 @@ impl<T: Packed> Tape<T> {
     /// The tick of the oldest record.
     pub(super) fn first(&self) -> Option<Tick> {
         (self.records > 0).then(|| Tick::from(self.first))
+    }
+
+    /// The tick of the newest record.
+    pub(super) fn last(&self) -> Option<Tick> {
+        (self.records > 0).then(|| Tick::from(self.last))
+    }
+
+    /// The same records.
+    pub(super) fn copy(&self) -> Tape<T> {
+        let Tape { ref bytes, first, last, tail, records, of } = *self;
+        Tape { bytes: bytes.clone(), first, last, tail, records, of }
+    }
+
+    /// The first tick and the bytes, as they are saved: the first record stands at distance zero.
+    pub(super) fn packed(&self) -> Option<(u32, Vec<u8>)> {
+        self.first()?;
+        let mut rest = Unpacker(&self.bytes);
+        let (_, body) = open(&mut rest);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 1);
+        put(&mut bytes, body.0.len() as u64 + 1);
+        bytes.push(0);
+        bytes.extend_from_slice(body.0);
+        bytes.extend_from_slice(rest.0);
+        Some((self.first, bytes))
+    }
+
+    /// Reads what [`Tape::packed`] gave, or anything else: `None` unless there are at most `most`
+    /// records, each whole, sound and after the one before.
+    pub(super) fn parse(first: u32, bytes: &[u8], most: usize) -> Option<Vec<(Tick, T)>> {
+        let mut rest = Unpacker(bytes);
+        let mut records: Vec<(Tick, T)> = Vec::new();
+        while !rest.is_empty() {
+            let length = usize::try_from(rest.int()).ok()?;
+            if length > rest.0.len() || records.len() >= most {
+                return None;
+            }
+            let mut body = rest.take(length);
+            let age = body.int();
+            let tick = match records.last() {
+                None if age == 0 => Tick::from(first),
+                Some(&(before, _)) if age > 0 => before.checked_add(age)?,
+                _ => return None,
+            };
+            let value = T::read(&mut body);
+            if !body.is_empty() || !value.is_sound() || tick > Tick::from(u32::MAX) {
+                return None;
+            }
+            records.push((tick, value));
+        }
+        Some(records)
     }
 
     /// Adds to the record of `tick`.

@@ -191,6 +191,7 @@ mod tests {
                 max_upload_bytes: 16 << 20,
                 listen_for: Nanos::from_secs(20),
             },
+            state: None,
         }
     }
 

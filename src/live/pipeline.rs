@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use super::books::Books;
 use super::budget::Permit;
 use super::clock::Clock;
+use super::snapshot::image::Image;
+use super::snapshot::saver::Saver;
 use crate::engine::account::Account;
 use crate::engine::aggregate::Delta;
 use crate::engine::evidence::OperationDetail;
@@ -24,6 +26,7 @@ use crate::engine::judge::Judge;
 use crate::engine::reservoir::{KeepLimits, Reservoir};
 use crate::engine::sampler::Samples;
 use crate::engine::shard::Shard;
+use crate::engine::snapshot;
 use crate::engine::verdict::Board;
 use crate::engine::{EngineParams, shard_of};
 use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
@@ -108,18 +111,20 @@ impl Pipeline {
         names: Arc<Interner>,
         books: Arc<Books>,
         keep: KeepLimits,
+        beginning: (Judge, Option<Saver>),
     ) -> std::io::Result<(Pipeline, Threads)> {
-        let board = ArcSwap::from_pointee(Board { learning: true, ..Board::default() });
+        let (judge, saver) = beginning;
         let (beats, _) = watch::channel(Beat::default());
         let shared = Arc::new(Shared {
             clock,
-            names,
             books,
-            board,
             beats,
             kept: Mutex::new(Reservoir::new(keep)),
-            baseline_bytes: AtomicU64::new(0),
+            // What fired when the last process ended fires from the first scrape on.
+            board: ArcSwap::from_pointee(judge.board(&names)),
+            baseline_bytes: AtomicU64::new(judge.bytes() as u64),
             ended: AtomicBool::new(false),
+            names,
         });
         // Two hand-overs per shard may wait; a judge that falls behind further stops the shards, and
         // through their permits the receivers.
@@ -140,7 +145,8 @@ impl Pipeline {
             shards.push(thread.spawn(move || worker.run(&parcels))?);
         }
         let judge = JudgeWorker {
-            judge: Judge::new(params),
+            judge,
+            saver,
             reached: vec![Timestamp::default(); threads],
             shared: Arc::clone(&shared),
         };
@@ -317,8 +323,14 @@ impl ShardWorker {
     }
 }
 
+/// What the judge knows, to be saved.
+fn image(judge: &Judge, shared: &Shared) -> std::io::Result<Image> {
+    Image::take(shared.clock.now(), |out| snapshot::save(judge, &shared.names, out))
+}
+
 struct JudgeWorker {
     judge: Judge,
+    saver: Option<Saver>,
     /// The time each shard has reached.
     reached: Vec<Timestamp>,
     shared: Arc<Shared>,
@@ -342,6 +354,9 @@ impl JudgeWorker {
         let events = self.judge.finish(self.shared.clock.now(), &self.shared.names);
         self.publish();
         events.iter().for_each(log::emit);
+        if let Some(saver) = self.saver.take() {
+            saver.finish(|| image(&self.judge, &self.shared));
+        }
     }
 
     fn take_in(&mut self, hand_over: HandOver) {
@@ -356,6 +371,9 @@ impl JudgeWorker {
         }
         self.keep(samples);
         events.iter().for_each(log::emit);
+        if let Some(saver) = self.saver.as_mut().filter(|saver| saver.is_due()) {
+            saver.save(|| image(&self.judge, &self.shared));
+        }
     }
 
     fn keep(&self, samples: Samples) {

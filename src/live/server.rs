@@ -29,6 +29,7 @@ use super::intake::{LiveIntake, failures, refusals};
 use super::memory::{self, Plan};
 use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
+use super::snapshot::{self, Beginning, StateInUse, StateSettings};
 use super::status::Status;
 use crate::engine::EngineParams;
 use crate::engine::reservoir::KeepLimits;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub keep: KeepLimits,
     /// What the API goes by.
     pub api: ApiSettings,
+    /// Where what is learned is kept; `None` keeps nothing.
+    pub state: Option<StateSettings>,
 }
 
 /// Why the server could not start.
@@ -90,6 +93,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another process has the state.
+    #[error(transparent)]
+    State(#[from] StateInUse),
     /// No more threads.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -296,13 +302,24 @@ fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (pipeline, threads) =
-        Pipeline::start(settings.engine, shards, clock, names, Arc::clone(&books), settings.keep)?;
+    let Beginning { judge, saver, figures } =
+        snapshot::begin(settings.state.as_ref(), settings.engine, &names, &clock)?;
+    let beginning = (judge, saver);
+    let keep = settings.keep;
+    let (pipeline, threads) = Pipeline::start(
+        settings.engine,
+        shards,
+        clock,
+        names,
+        Arc::clone(&books),
+        keep,
+        beginning,
+    )?;
     let pipeline = Arc::new(pipeline);
     let budget = Budget::new(settings.max_in_flight as u64);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));
     let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
-    let status = Arc::new(Status::new(pipeline, budget, plan));
+    let status = Arc::new(Status::new(pipeline, budget, plan, figures));
     Ok((receiver, status, threads))
 }
 

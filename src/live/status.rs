@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::memory::{Plan, cost};
 use super::net::Listener;
 use super::pipeline::Pipeline;
+use super::snapshot::saver::Figures;
 use crate::engine::verdict::Board;
 use crate::publish::admin::Source;
 use crate::publish::ledger::Ledger;
@@ -19,12 +20,19 @@ pub(super) struct Status {
     /// The process is on its way out.
     pub(super) stopping: AtomicBool,
     listeners: OnceLock<Vec<Arc<Listener>>>,
+    /// How saving what is learned goes, if it is.
+    snapshots: Option<Arc<Figures>>,
 }
 
 impl Status {
-    pub(super) fn new(pipeline: Arc<Pipeline>, budget: Arc<Budget>, plan: Plan) -> Status {
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        budget: Arc<Budget>,
+        plan: Plan,
+        snapshots: Option<Arc<Figures>>,
+    ) -> Status {
         let (stopping, listeners) = Default::default();
-        Status { pipeline, budget, plan, stopping, listeners }
+        Status { pipeline, budget, plan, stopping, listeners, snapshots }
     }
 
     /// The listeners, once they are there.
@@ -44,6 +52,9 @@ impl Source for Status {
 
     fn ledger(&self) -> Ledger {
         let mut ledger = self.pipeline.books().read();
+        if let Some(figures) = &self.snapshots {
+            ledger.snapshot = figures.read();
+        }
         let board = self.board();
         ledger.overflow_spans =
             board.operations.iter().filter(|op| op.is_overflow()).map(|op| op.spans).sum();

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
@@ -49,8 +49,14 @@ impl Default for InternLimits {
 pub struct Interner {
     limits: InternLimits,
     symbols: Table<Box<str>, Arc<str>>,
+    /// Those with a name of their own, and how many operations each has.
     services: DashMap<Sym, usize, RandomState>,
+    /// Those interned as dependency names or attributes, whatever else they are.
+    strings: DashMap<Sym, (), RandomState>,
     keys: Table<Key, Key>,
+    /// Keys with a name of their own. What is beyond the limits is not counted, so that whatever found
+    /// room once finds it again in another order, after a restart.
+    operations: AtomicUsize,
     attr_sets: Table<AttrSet, AttrSet>,
     repaired_names: AtomicU64,
     overflowed_names: AtomicU64,
@@ -112,7 +118,9 @@ impl Interner {
             limits,
             symbols: Table::new(),
             services: DashMap::default(),
+            strings: DashMap::default(),
             keys: Table::new(),
+            operations: AtomicUsize::new(0),
             attr_sets: Table::new(),
             repaired_names: AtomicU64::new(0),
             overflowed_names: AtomicU64::new(0),
@@ -125,21 +133,36 @@ impl Interner {
 
     /// The number of a string that names a dependency, an attribute or its value.
     pub fn string(&self, bytes: &[u8]) -> Sym {
-        self.symbol(bytes)
+        self.among(&self.strings, self.limits.strings, (), bytes)
     }
 
     /// The number of a service name; empty is `unknown_service`.
     pub fn service(&self, name: &[u8]) -> Sym {
         let name = if name.is_empty() { UNKNOWN_SERVICE.as_bytes() } else { name };
-        let sym = self.symbol(name);
-        if self.services.contains_key(&sym) {
+        self.among(&self.services, self.limits.services, 0, name)
+    }
+
+    /// The number of a name that is one of `members`, or still may become one. Nothing is kept of a name
+    /// that may not.
+    fn among<T>(
+        &self,
+        members: &DashMap<Sym, T, RandomState>,
+        limit: usize,
+        new: T,
+        bytes: &[u8],
+    ) -> Sym {
+        let known = self.find(bytes);
+        if let Some(sym) = known.filter(|sym| *sym == OVERFLOW_SYM || members.contains_key(sym)) {
             return sym;
         }
-        if self.services.len() >= self.limits.services {
+        if members.len() >= limit {
             self.overflowed_names.fetch_add(1, Ordering::Relaxed);
             return OVERFLOW_SYM;
         }
-        self.services.entry(sym).or_insert(0);
+        let sym = known.unwrap_or_else(|| self.symbol(bytes));
+        if sym != OVERFLOW_SYM {
+            members.entry(sym).or_insert(new);
+        }
         sym
     }
 
@@ -150,23 +173,27 @@ impl Interner {
         if service == OVERFLOW_SYM {
             return self.unbounded_key(overflow);
         }
-        if let Some(name) = self.known_symbol(name)
-            && let Some(id) = self.keys.ids.get(&Key { service, name, kind })
-        {
-            return KeyId(*id);
+        let known = self.find(name);
+        let id = |name| self.keys.ids.get(&Key { service, name, kind }).map(|id| KeyId(*id));
+        if let Some(id) = known.and_then(id) {
+            return id;
         }
-        let room = {
-            let mut count = self.services.entry(service).or_insert(0);
-            let room = *count < self.limits.operations_per_service
-                && self.keys.len() < self.limits.operations;
-            *count += usize::from(room);
-            room
-        };
-        if !room {
+        // Held until the key is there, so that two threads count it once.
+        let mut count = self.services.entry(service).or_insert(0);
+        let id = known.or_else(|| self.find(name)).and_then(id);
+        if let Some(id) = id {
+            return id;
+        }
+        let has_room = *count < self.limits.operations_per_service
+            && self.operations.load(Ordering::Relaxed) < self.limits.operations;
+        let name = if has_room { self.symbol(name) } else { OVERFLOW_SYM };
+        if name == OVERFLOW_SYM {
             self.overflowed_names.fetch_add(1, Ordering::Relaxed);
             return self.unbounded_key(overflow);
         }
-        self.unbounded_key(Key { service, name: self.symbol(name), kind })
+        *count += 1;
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        self.unbounded_key(Key { service, name, kind })
     }
 
     /// The number of a set of attributes, given as (name, value); the order does not matter.
@@ -221,29 +248,26 @@ impl Interner {
         KeyId(self.keys.intern(key, u32::MAX as usize, || key).unwrap_or(0))
     }
 
-    fn known_symbol(&self, bytes: &[u8]) -> Option<Sym> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        self.symbols.ids.get(text).map(|id| Sym(*id))
+    /// The number of a name, if it has one.
+    fn find(&self, bytes: &[u8]) -> Option<Sym> {
+        let look_up = |text: &str| self.symbols.ids.get(text).map(|id| Sym(*id));
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.len() <= self.limits.name_bytes => look_up(text),
+            _ => look_up(&clean(bytes, self.limits.name_bytes).0),
+        }
     }
 
+    /// The number of a name that has none yet.
     fn symbol(&self, bytes: &[u8]) -> Sym {
-        if let Some(known) = self.known_symbol(bytes) {
-            return known;
-        }
         let (text, repaired) = clean(bytes, self.limits.name_bytes);
         if repaired {
             self.repaired_names.fetch_add(1, Ordering::Relaxed);
         }
-        // Operations and services have limits of their own; what they need is always there.
-        let limit = self.limits.strings + self.limits.operations + self.limits.services;
+        // Strings, operations and services have limits of their own: there is room for all of them, and
+        // for the overflow.
+        let limit = 1 + self.limits.strings + self.limits.operations + self.limits.services;
         let shared: Arc<str> = Arc::from(text.as_str());
-        match self.symbols.intern(text.into_boxed_str(), limit, || shared) {
-            Some(id) => Sym(id),
-            None => {
-                self.overflowed_names.fetch_add(1, Ordering::Relaxed);
-                OVERFLOW_SYM
-            }
-        }
+        self.symbols.intern(text.into_boxed_str(), limit, || shared).map_or(OVERFLOW_SYM, Sym)
     }
 }
 
@@ -396,6 +420,40 @@ mod tests {
         assert_eq!(names(&interner, folded), (OVERFLOW.into(), OVERFLOW.into()));
         assert_eq!(names(&interner, interner.key(cart, b"a", SpanKind::Server)).1, "a");
         assert_eq!(interner.overflowed_names(), 2);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_name_beyond_its_limit() {
+        let interner = small();
+        for name in 0..100 {
+            interner.service(format!("service {name}").as_bytes());
+            interner.string(format!("string {name}").as_bytes());
+        }
+        // The overflow, two services, four strings.
+        assert_eq!(interner.symbols.len(), 7);
+        assert_eq!(interner.overflowed_names(), 98 + 96);
+        // What strangers filled takes no room from operations.
+        let cart = interner.service(b"service 0");
+        let key = interner.key(cart, b"a", SpanKind::Server);
+        assert_eq!(names(&interner, key), ("service 0".into(), "a".into()));
+    }
+
+    #[test]
+    fn what_found_room_finds_it_again_in_any_order() {
+        let intern = |all: &[(String, String)]| -> Vec<_> {
+            let interner = small();
+            let key = |(service, name): &(String, String)| {
+                let service = interner.service(service.as_bytes());
+                names(&interner, interner.key(service, name.as_bytes(), SpanKind::Server))
+            };
+            all.iter().map(key).collect()
+        };
+        let all = [("cart", "a"), ("cart", "b"), ("cart", "c"), ("late", "a"), ("shop", "a")];
+        let all = all.map(|(service, name)| (service.to_owned(), name.to_owned()));
+        let mut found = intern(&all);
+        assert_eq!(found[3], all[3], "what folded before it took no room");
+        found.reverse();
+        assert_eq!(intern(&found), found);
     }
 
     #[test]

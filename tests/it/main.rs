@@ -11,6 +11,7 @@ mod laws;
 mod poison;
 mod promises;
 mod scenarios;
+mod seeds;
 mod state;
 mod strangers;
 
@@ -18,3 +19,7 @@ mod strangers;
 #[allow(dead_code)]
 #[path = "../lab/sim/mod.rs"]
 mod sim;
+
+// One world for these tests, the example `months` and the fuzz target `engine`.
+#[path = "../world/mod.rs"]
+mod world;

@@ -15,7 +15,7 @@ use laghound::sim::Random;
 
 /// A step of saving, as the disk sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     Remove,
     Create,
     Append,
@@ -56,43 +56,43 @@ struct State {
 
 /// The directory; clones are the same one.
 #[derive(Clone, Default)]
-pub(crate) struct FaultyDisk(Rc<RefCell<State>>);
+pub struct FaultyDisk(Rc<RefCell<State>>);
 
-pub(crate) struct FaultyFile {
+pub struct FaultyFile {
     disk: FaultyDisk,
     content: usize,
 }
 
 impl FaultyDisk {
     /// The process is killed when it has done so many steps more, the last of them by half.
-    pub(crate) fn kill_after(&self, steps: usize) {
+    pub fn kill_after(&self, steps: usize) {
         self.0.borrow_mut().steps_left = Some(steps);
     }
 
     /// Every such step fails from now on.
-    pub(crate) fn fail(&self, step: Step, kind: io::ErrorKind) {
+    pub fn fail(&self, step: Step, kind: io::ErrorKind) {
         self.0.borrow_mut().fails = Some((step, kind));
     }
 
     /// The disk says it has synced and has not.
-    pub(crate) fn lie(&self) {
+    pub fn lie(&self) {
         self.0.borrow_mut().lies = true;
     }
 
     /// Sound again; whatever is there stays.
-    pub(crate) fn recover(&self) {
+    pub fn recover(&self) {
         let mut state = self.0.borrow_mut();
         (state.steps_left, state.fails, state.lies) = (None, None, false);
         state.steps.clear();
     }
 
     /// Steps since it last recovered.
-    pub(crate) fn steps(&self) -> Vec<Step> {
+    pub fn steps(&self) -> Vec<Step> {
         self.0.borrow().steps.clone()
     }
 
     /// The power goes and comes back.
-    pub(crate) fn power_cut(&self, draw: &mut Random) {
+    pub fn power_cut(&self, draw: &mut Random) {
         let mut state = self.0.borrow_mut();
         let kept = up_to(draw, state.unsynced.len());
         let changes: Vec<Change> = state.unsynced.drain(..).take(kept).collect();
@@ -111,7 +111,7 @@ impl FaultyDisk {
     }
 
     /// Puts a file there that nobody saved.
-    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.0.borrow_mut();
         let synced = bytes.len();
         state.contents.push(Content { bytes, synced });
@@ -121,7 +121,7 @@ impl FaultyDisk {
     }
 
     /// What is in a file.
-    pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.0.borrow();
         state.names.get(name).map(|&number| state.contents[number].bytes.clone())
     }

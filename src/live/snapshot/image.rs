@@ -57,6 +57,9 @@ pub enum Defect {
     /// Cut, changed or grown.
     #[error("it is damaged: {0}")]
     Corrupt(&'static str),
+    /// Sound, but of no use to this release.
+    #[error("its figures are counted in other units of time")]
+    OtherUnits,
     /// Larger than any of ours.
     #[error("it is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge,
@@ -69,6 +72,7 @@ impl Defect {
             Defect::Foreign => "foreign",
             Defect::Newer(_) => "newer",
             Defect::Corrupt(_) => "corrupt",
+            Defect::OtherUnits => "other_units",
             Defect::TooLarge => "too_large",
         }
     }

@@ -7,5 +7,8 @@
 
 pub mod disk;
 pub mod image;
+mod restore;
 pub mod saver;
 pub mod store;
+
+pub use restore::{Beginning, StateInUse, StateSettings, begin};

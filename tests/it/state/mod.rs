@@ -1,5 +1,6 @@
-//! State that survives: saving stopped at every step, on disks that fail in every way a disk fails.
+//! State that survives: saving stopped at every step, on disks that fail in every way a disk fails;
+//! lives one after the other; the files of every version written so far.
 
-#[path = "../../world/disk.rs"]
-mod disk;
+mod golden;
+mod lives;
 mod saving;

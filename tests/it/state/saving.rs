@@ -8,7 +8,7 @@ use laghound::live::snapshot::store::{DRAFT, FILE, Found, MAX_SET_ASIDE, Store};
 use laghound::model::{Nanos, Timestamp};
 use laghound::sim::Random;
 
-use super::disk::{FaultyDisk, Step};
+use crate::world::disk::{FaultyDisk, Step};
 
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 
