@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use laghound::cli::args::{Command, parse};
-use laghound::cli::{check_config, compare, demo, environment, replay, serve};
+use laghound::cli::{check_config, compare, demo, environment, health, replay, serve};
 
 fn main() -> ExitCode {
     let cli = match parse(std::env::args_os()) {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Health(args) => health::run(&args, environment()),
         Command::CheckConfig(args) => check_config::run(args, environment()),
         Command::Serve(args) => serve::run(&args, environment()),
         Command::Demo(args) => demo::run(&args, environment()),

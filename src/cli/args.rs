@@ -38,6 +38,7 @@ pub enum Command {
     Replay(ReplayArgs),
     Compare(CompareArgs),
     CheckConfig(CheckConfigArgs),
+    Health(HealthArgs),
 }
 
 /// Receive traces, publish suspects: the sidecar.
@@ -148,6 +149,27 @@ pub struct CheckConfigArgs {
     /// Settings to be tried with it.
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+/// Ask a running server whether it is ready.
+///
+/// For health checks of containers, which have no curl: asks /readyz of the admin endpoint. Exits with
+/// 0 if it is ready, and with 1 if it is not or cannot be asked.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound health
+  laghound health --endpoint 127.0.0.1:9479")]
+pub struct HealthArgs {
+    /// Where it listens; else what the configuration says, which is to be the server's own.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub endpoint: Option<String>,
+    /// How long it may take to answer.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = positive_duration)]
+    pub timeout: Nanos,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// How a result is written.

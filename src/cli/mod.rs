@@ -7,6 +7,7 @@ pub mod args;
 pub mod check_config;
 pub mod compare;
 pub mod demo;
+pub mod health;
 pub mod logging;
 pub mod replay;
 pub mod serve;

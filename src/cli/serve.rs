@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use super::args::ServeArgs;
 use super::{CliError, load, logging};
 use crate::config::{Config, Environment};
+use crate::live::panics;
 use crate::live::server::Server;
 
 /// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
@@ -19,6 +20,7 @@ pub fn run(args: &ServeArgs, environment: Environment) -> Result<(), CliError> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    panics::end_the_process();
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::runtime)?;
     let result = runtime.block_on(serve(&loaded.config));
     // What did not end within the grace is not waited for.
@@ -29,7 +31,10 @@ pub fn run(args: &ServeArgs, environment: Environment) -> Result<(), CliError> {
 async fn serve(config: &Config) -> Result<(), CliError> {
     let mut signals = Signals::new().map_err(CliError::runtime)?;
     let server = Server::start(config.server_settings()).await.map_err(CliError::runtime)?;
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        failed = server.failed() => return Err(CliError::runtime(failed)),
+    };
     info!(signal = name, "stopping");
     tokio::select! {
         finished = server.stop(config.shutdown.grace) => {

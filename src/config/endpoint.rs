@@ -31,6 +31,21 @@ impl Endpoint {
         self.port
     }
 
+    /// The same as this machine reaches it: what listens on all addresses is found on the loopback.
+    #[must_use]
+    pub fn reachable(&self) -> Endpoint {
+        let host = match &self.host {
+            Host::Ip(IpAddr::V4(address)) if address.is_unspecified() => {
+                Host::Ip(Ipv4Addr::LOCALHOST.into())
+            }
+            Host::Ip(IpAddr::V6(address)) if address.is_unspecified() => {
+                Host::Ip(Ipv6Addr::LOCALHOST.into())
+            }
+            other => other.clone(),
+        };
+        Endpoint { host, port: self.port }
+    }
+
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
@@ -177,6 +192,15 @@ mod tests {
         ] {
             assert!(!endpoint(one).collides(&endpoint(two)), "{one} {two}");
             assert!(!endpoint(two).collides(&endpoint(one)), "{two} {one}");
+        }
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_reached_here() {
+        for (listens, reached) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("shop:1", "shop:1")]
+        {
+            assert_eq!(endpoint(listens).reachable().to_string(), reached);
         }
     }
 

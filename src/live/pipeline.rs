@@ -71,6 +71,8 @@ struct Shared {
     kept: Mutex<Reservoir>,
     /// Bytes the judge holds for baselines and windows.
     baseline_bytes: AtomicU64,
+    /// Hand-overs judged: moves about every second, as long as everybody works.
+    hand_overs: AtomicU64,
     /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
     ended: AtomicBool,
 }
@@ -123,6 +125,7 @@ impl Pipeline {
             // What fired when the last process ended fires from the first scrape on.
             board: ArcSwap::from_pointee(judge.board(&names)),
             baseline_bytes: AtomicU64::new(judge.bytes() as u64),
+            hand_overs: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             names,
         });
@@ -205,6 +208,11 @@ impl Pipeline {
     /// Spans are still being analyzed.
     pub fn is_running(&self) -> bool {
         self.lanes.load().is_some() && !self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// A number that moves about every second, as long as everybody works.
+    pub fn progress(&self) -> u64 {
+        self.shared.hand_overs.load(Ordering::Relaxed)
     }
 
     /// The verdicts as of the last slice.
@@ -371,6 +379,7 @@ impl JudgeWorker {
         }
         self.keep(samples);
         events.iter().for_each(log::emit);
+        self.shared.hand_overs.fetch_add(1, Ordering::Relaxed);
         if let Some(saver) = self.saver.as_mut().filter(|saver| saver.is_due()) {
             saver.save(|| image(&self.judge, &self.shared));
         }

@@ -31,6 +31,7 @@ use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
 use super::snapshot::{self, Beginning, StateInUse, StateSettings};
 use super::status::Status;
+use super::supervisor;
 use crate::engine::EngineParams;
 use crate::engine::reservoir::KeepLimits;
 use crate::engine::verdict::Board;
@@ -100,6 +101,11 @@ pub enum StartError {
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
+
+/// A thread of the analysis has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the analysis has stopped; the log says why")]
+pub struct Failed;
 
 /// Addresses really bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,9 +202,12 @@ impl Server {
         status.attach(listeners);
         let mut background = JoinSet::new();
         background.spawn(memory::watch(plan.limit, Arc::clone(&status.budget)));
+        let analysis = Arc::clone(&status);
+        background.spawn(supervisor::keep_watched(move || analysis.pipeline.progress()));
         let server =
             Server { addresses, status, health, receivers, admin: endpoint, threads, background };
         server.announce();
+        supervisor::ready();
         Ok(server)
     }
 
@@ -217,10 +226,21 @@ impl Server {
         self.status.ledger()
     }
 
+    /// Waits until something that cannot be done without has ended by itself. A server that goes on without
+    /// it would be ready and analyze nothing.
+    pub async fn failed(&self) -> Failed {
+        const EVERY: Duration = Duration::from_millis(500);
+        while self.status.pipeline.is_running() {
+            tokio::time::sleep(EVERY).await;
+        }
+        Failed
+    }
+
     /// Ends in order, within `grace`. Returns whether everything was finished.
     pub async fn stop(self, grace: Nanos) -> bool {
         let Server { status, health, receivers, admin, threads, background, .. } = self;
         let grace = Duration::from_nanos(grace.0);
+        supervisor::stopping();
         status.stopping.store(true, Ordering::Relaxed);
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_service_status(SERVICE, ServingStatus::NotServing).await;

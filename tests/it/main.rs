@@ -14,6 +14,7 @@ mod scenarios;
 mod seeds;
 mod state;
 mod strangers;
+mod transport;
 
 // The simulator of `tests/lab`, so that what it is trusted with is tested with everything else.
 #[allow(dead_code)]

@@ -42,7 +42,7 @@ pub(super) fn resume(
     // The last slice may be of this very moment: a process that ends judges what it has of it.
     let last = judge.history.judged_slices().last().unwrap_or(next);
     if last > next {
-        judge.history.set_back(last - next);
+        set_back(&mut judge, last - next);
     }
     age(&mut judge, last + 1..next, names);
     judge.cursor = Some(next + PATIENCE.0.div_ceil(slice));
@@ -50,6 +50,17 @@ pub(super) fn resume(
     judge.streak = 0;
     judge.candidate = Hot::default();
     Restored { judge, baselines: true }
+}
+
+/// Slices judged, and what began in them and goes on, move back in time.
+fn set_back(judge: &mut Judge, slices: SliceIndex) {
+    judge.history.set_back(slices);
+    let by = Nanos(slices.saturating_mul(judge.params.detection.slice.0));
+    if let Some(open) = &mut judge.open {
+        let published = &mut open.published;
+        published.start = published.start.saturating_sub(by);
+        published.detected = published.detected.saturating_sub(by);
+    }
 }
 
 /// Silence: what was recent before these slices is not any more.
