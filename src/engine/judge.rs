@@ -137,7 +137,7 @@ impl Judge {
         Board {
             at: until,
             learning: !ages.any(|age| age.has_learned(self.tick, detection)),
-            open: self.open.iter().map(|open| open.published.clone()).collect(),
+            open: self.open_incidents(),
             closed: self.closed.iter().cloned().collect(),
             operations: self.operations.list(until, expire),
             excess: self.tally.suspects(names, until, expire),
@@ -157,6 +157,11 @@ impl Judge {
     ) -> Option<OperationDetail> {
         let wanted = Named { service, name, kind };
         detail(&self.scene(), wanted, names, |tick| self.about(tick))
+    }
+
+    /// Open incidents, by id.
+    pub fn open_incidents(&self) -> Vec<Incident> {
+        self.open.iter().map(|open| open.published.clone()).collect()
     }
 
     /// All incidents, the oldest first, the open one last.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::evidence::{Evidence, TimelineSlice};
-use crate::model::{OVERFLOW, SpanKind, Timestamp, TraceId};
+use crate::model::{Nanos, OVERFLOW, SpanKind, Timestamp, TraceId};
 
 /// What sort of thing is suspected.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -279,4 +279,39 @@ pub struct Board {
     pub detection_delays: Vec<f64>,
     /// The last slices, the oldest first; bounded.
     pub timeline: Vec<Arc<TimelineSlice>>,
+}
+
+impl Incident {
+    /// The same on a clock that is so much behind.
+    pub fn set_back(&mut self, by: Nanos) {
+        for time in [&mut self.start, &mut self.detected].into_iter().chain(&mut self.end) {
+            *time = time.saturating_sub(by);
+        }
+    }
+}
+
+impl Event {
+    /// The same on a clock that is so much behind.
+    pub fn set_back(&mut self, by: Nanos) {
+        let (Event::Opened(incident)
+        | Event::SuspectChanged { incident, .. }
+        | Event::Closed(incident)) = self;
+        incident.set_back(by);
+    }
+}
+
+impl Board {
+    /// The same on a clock that is so much behind. When operations were last seen stays as it is: it is
+    /// only compared.
+    pub fn set_back(&mut self, by: Nanos) {
+        if by == Nanos(0) {
+            return;
+        }
+        self.at = self.at.saturating_sub(by);
+        for slice in &mut self.timeline {
+            let slice = Arc::make_mut(slice);
+            slice.at = slice.at.saturating_sub(by);
+        }
+        self.open.iter_mut().chain(&mut self.closed).for_each(|incident| incident.set_back(by));
+    }
 }

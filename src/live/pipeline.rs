@@ -27,7 +27,7 @@ use crate::engine::reservoir::{KeepLimits, Reservoir};
 use crate::engine::sampler::Samples;
 use crate::engine::shard::Shard;
 use crate::engine::snapshot;
-use crate::engine::verdict::Board;
+use crate::engine::verdict::{Board, Event};
 use crate::engine::{EngineParams, shard_of};
 use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
 use crate::publish::api::{Beat, Busy, OperationName};
@@ -168,12 +168,18 @@ impl Pipeline {
     /// If the shards have stopped: the process is on its way out.
     pub fn send(
         &self,
-        records: Vec<SpanRecord>,
+        mut records: Vec<SpanRecord>,
         permit: Permit,
         enter: impl FnOnce(),
     ) -> Result<(), Stopped> {
         let permit = Arc::new(permit);
         let arrived = self.shared.clock.now();
+        let behind = self.shared.clock.behind();
+        if behind.0 > 0 {
+            for span in records.iter_mut().map(|record| &mut record.span) {
+                (span.start, span.end) = (span.start + behind, span.end + behind);
+            }
+        }
         let lanes = self.lanes.load();
         let lanes = lanes.as_deref().ok_or(Stopped)?;
         let count = lanes.len();
@@ -361,7 +367,7 @@ impl JudgeWorker {
         }
         let events = self.judge.finish(self.shared.clock.now(), &self.shared.names);
         self.publish();
-        events.iter().for_each(log::emit);
+        self.tell(events);
         if let Some(saver) = self.saver.take() {
             saver.finish(|| image(&self.judge, &self.shared));
         }
@@ -378,7 +384,7 @@ impl JudgeWorker {
             self.publish();
         }
         self.keep(samples);
-        events.iter().for_each(log::emit);
+        self.tell(events);
         self.shared.hand_overs.fetch_add(1, Ordering::Relaxed);
         if let Some(saver) = self.saver.as_mut().filter(|saver| saver.is_due()) {
             saver.save(|| image(&self.judge, &self.shared));
@@ -386,14 +392,26 @@ impl JudgeWorker {
     }
 
     fn keep(&self, samples: Samples) {
-        let board = self.shared.board.load();
+        // Not those of the board, whose times may be the wall clock's.
+        let open = self.judge.open_incidents();
         let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.absorb(samples, &board.open, &self.shared.names);
+        kept.absorb(samples, &open, &self.shared.names);
     }
 
     fn publish(&self) {
         self.shared.baseline_bytes.store(self.judge.bytes() as u64, Ordering::Relaxed);
-        self.shared.board.store(Arc::new(self.judge.board(&self.shared.names)));
+        let mut board = self.judge.board(&self.shared.names);
+        // As the wall clock tells it, which is what everybody else goes by.
+        board.set_back(self.shared.clock.behind());
+        self.shared.board.store(Arc::new(board));
         self.shared.beats.send_modify(|beat| beat.boards += 1);
+    }
+
+    fn tell(&self, events: Vec<Event>) {
+        let behind = self.shared.clock.behind();
+        for mut event in events {
+            event.set_back(behind);
+            log::emit(&event);
+        }
     }
 }
