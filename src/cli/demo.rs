@@ -15,6 +15,7 @@ use super::{CliError, load, logging, print};
 use crate::config::{Environment, Loaded};
 use crate::engine::EngineParams;
 use crate::engine::verdict::Board;
+use crate::live::access::AccessFiles;
 use crate::live::clock::Clock;
 use crate::live::server::{Addresses, Server, Settings, StartError};
 use crate::model::Nanos;
@@ -68,6 +69,8 @@ async fn start(args: &DemoArgs, loaded: &Loaded) -> Result<Server, StartError> {
     let mut settings = loaded.config.server_settings();
     // What a simulated shop taught it must not be taken for what is normal elsewhere.
     settings.state = None;
+    // The shop bears no credentials.
+    settings.receiver_access = AccessFiles::default();
     settings.engine = in_time(settings.engine, args.duration);
     for (key, addr) in [
         ("receiver.grpc.endpoint", &mut settings.grpc),

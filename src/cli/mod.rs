@@ -9,10 +9,12 @@ pub mod compare;
 pub mod demo;
 pub mod health;
 pub mod logging;
+mod reload;
 pub mod replay;
 pub mod serve;
 
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
@@ -83,11 +85,16 @@ pub fn environment() -> Environment {
 /// # Errors
 /// [`CliError::Usage`] with everything that is wrong with it.
 pub fn load(args: &ConfigArgs, environment: Environment) -> Result<Loaded, CliError> {
-    let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
-    let path = args.config.clone().or_else(|| named.map(Into::into));
+    let path = config_path(args, &environment);
     let file = path.map(|path| ConfigFile::read(&path)).transpose().map_err(CliError::usage)?;
     let flags = args.settings.flags.clone();
     Sources { file, environment, flags }.resolve().map_err(CliError::usage)
+}
+
+/// The configuration file, if there is one.
+fn config_path(args: &ConfigArgs, environment: &Environment) -> Option<PathBuf> {
+    let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
+    args.config.clone().or_else(|| named.map(Into::into))
 }
 
 /// Writes a result to standard output. A reader that has gone away, as `head` does, is no failure.

@@ -3,6 +3,7 @@
 //! What one value allows by itself is said in the table; here are only rules between two.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::endpoint::Endpoint;
 use super::keys::Key;
@@ -56,6 +57,50 @@ const ORDERS: [Order; 6] = [
     },
 ];
 
+/// A setting that is of no use without another.
+struct Need {
+    key: &'static str,
+    needs: &'static str,
+    broken: fn(&Config) -> bool,
+}
+
+const NEEDS: [Need; 6] = [
+    Need {
+        key: "receiver.tls.cert_file",
+        needs: "receiver.tls.key_file",
+        broken: |config| lacks(&config.receiver.tls_cert_file, &config.receiver.tls_key_file),
+    },
+    Need {
+        key: "receiver.tls.key_file",
+        needs: "receiver.tls.cert_file",
+        broken: |config| lacks(&config.receiver.tls_key_file, &config.receiver.tls_cert_file),
+    },
+    Need {
+        key: "receiver.tls.client_ca_file",
+        needs: "receiver.tls.cert_file",
+        broken: |config| lacks(&config.receiver.tls_client_ca_file, &config.receiver.tls_cert_file),
+    },
+    Need {
+        key: "admin.tls.cert_file",
+        needs: "admin.tls.key_file",
+        broken: |config| lacks(&config.admin.tls_cert_file, &config.admin.tls_key_file),
+    },
+    Need {
+        key: "admin.tls.key_file",
+        needs: "admin.tls.cert_file",
+        broken: |config| lacks(&config.admin.tls_key_file, &config.admin.tls_cert_file),
+    },
+    Need {
+        key: "admin.tls.client_ca_file",
+        needs: "admin.tls.cert_file",
+        broken: |config| lacks(&config.admin.tls_client_ca_file, &config.admin.tls_cert_file),
+    },
+];
+
+fn lacks(key: &Option<PathBuf>, needs: &Option<PathBuf>) -> bool {
+    key.is_some() && needs.is_none()
+}
+
 /// Where each setting that is not a default comes from.
 type Places = BTreeMap<&'static str, Place>;
 
@@ -84,6 +129,13 @@ pub(super) fn check(config: &Config, places: &Places) -> Vec<Problem> {
                 });
             }
         }
+    }
+    for need in NEEDS.iter().filter(|need| (need.broken)(config)) {
+        let Need { key, needs, .. } = need;
+        problems.push(Problem {
+            place: place_of_either(places, key, needs),
+            message: format!("{key} is of no use without {needs}"),
+        });
     }
     problems
 }
@@ -128,10 +180,29 @@ mod tests {
     }
 
     #[test]
+    fn half_a_pair_of_tls_files_is_an_error_that_names_the_other_half() {
+        for section in ["receiver", "admin"] {
+            let key = |name: &str| -> &'static str {
+                Key::find(&format!("{section}.tls.{name}")).expect("is in the table").name
+            };
+            let (cert, private, authority) =
+                (key("cert_file"), key("key_file"), key("client_ca_file"));
+            for (given, lacking) in [(cert, private), (private, cert), (authority, cert)] {
+                let said = complaint(&[(given, "/a")]).expect("is an error");
+                assert!(said.contains(given) && said.contains(lacking), "{said}");
+            }
+            assert_eq!(complaint(&[(cert, "/a"), (private, "/b"), (authority, "/c")]), None);
+        }
+    }
+
+    #[test]
     fn every_rule_names_keys_that_exist() {
         for order in &ORDERS {
             assert!(Key::find(order.small).is_some(), "{}", order.small);
             assert!(Key::find(order.large).is_some(), "{}", order.large);
+        }
+        for Need { key, needs, .. } in &NEEDS {
+            assert!(Key::find(key).is_some() && Key::find(needs).is_some(), "{key} {needs}");
         }
         for (name, endpoint) in endpoints(&Config::default()) {
             let key = Key::find(name).expect("is in the table");

@@ -31,8 +31,11 @@ pub use settings::{
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 pub use web::{TraceAddress, WebAddress};
 
+use std::path::PathBuf;
+
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::engine::reservoir::KeepLimits;
+use crate::live::access::{AccessFiles, AuthFiles, TlsFiles};
 use crate::live::net::ConnectionLimits;
 use crate::live::server;
 use crate::live::snapshot::StateSettings;
@@ -40,6 +43,16 @@ use crate::model::{InternLimits, Nanos};
 use crate::otlp::receive::ReceiveLimits;
 use crate::otlp::{CostLimits, Interest};
 use crate::publish::api::{ApiSettings, Links};
+
+/// TLS, if its two files are given; `check.rs` has seen to it that they are together.
+fn tls(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+    client_authority: &Option<PathBuf>,
+) -> Option<TlsFiles> {
+    let (certificate, key) = (certificate.clone()?, key.clone()?);
+    Some(TlsFiles { certificate, key, client_authority: client_authority.clone() })
+}
 
 impl Config {
     /// Everything the engine goes by.
@@ -89,10 +102,36 @@ impl Config {
                 max_upload_bytes: bytes(self.admin.max_upload_size),
                 listen_for: Nanos::from_secs(20),
             },
+            receiver_access: self.receiver_access(),
+            admin_access: self.admin_access(),
             state: self.state.directory.as_ref().map(|directory| StateSettings {
                 directory: directory.clone(),
                 interval: self.state.interval,
             }),
+        }
+    }
+
+    /// What senders must prove.
+    pub fn receiver_access(&self) -> AccessFiles {
+        let receiver = &self.receiver;
+        AccessFiles {
+            tls: tls(&receiver.tls_cert_file, &receiver.tls_key_file, &receiver.tls_client_ca_file),
+            auth: AuthFiles {
+                bearer_tokens: receiver.bearer_token_file.clone(),
+                passwords: receiver.password_file.clone(),
+            },
+        }
+    }
+
+    /// What those must prove who look.
+    pub fn admin_access(&self) -> AccessFiles {
+        let admin = &self.admin;
+        AccessFiles {
+            tls: tls(&admin.tls_cert_file, &admin.tls_key_file, &admin.tls_client_ca_file),
+            auth: AuthFiles {
+                bearer_tokens: admin.bearer_token_file.clone(),
+                passwords: admin.password_file.clone(),
+            },
         }
     }
 

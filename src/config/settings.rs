@@ -45,6 +45,19 @@ settings! {
         /// values, counted in the same pass. Twenty for each span.
         max_elements_per_request: usize = "receiver.max_elements_per_request",
             CostLimits::default().elements, in 1..=100_000_000;
+        /// Certificate that is shown, PEM, with those that lead from it to its authority. Turns TLS on,
+        /// together with the key. Read again when it changes.
+        tls_cert_file: Option<PathBuf> = "receiver.tls.cert_file", None;
+        /// The certificate's private key, PEM.
+        tls_key_file: Option<PathBuf> = "receiver.tls.key_file", None;
+        /// Authority of the certificates that senders must show, PEM. none asks for none.
+        tls_client_ca_file: Option<PathBuf> = "receiver.tls.client_ca_file", None;
+        /// File of the bearer tokens that are let in, one a line. Read again when it changes, so a
+        /// token is rotated by writing the new one beside the old.
+        bearer_token_file: Option<PathBuf> = "receiver.auth.bearer_token_file", None;
+        /// File of the users that are let in, `user:password`, one a line, by basic authentication.
+        /// Read again when it changes.
+        password_file: Option<PathBuf> = "receiver.auth.password_file", None;
     }
 
     /// Where people and Prometheus look.
@@ -58,6 +71,19 @@ settings! {
         /// be eight times as large, and are held while they are compared.
         max_upload_size: ByteSize = "admin.max_upload_size", ByteSize::mib(16),
             in ByteSize::kib(1)..=ByteSize::gib(1);
+        /// Certificate that is shown, PEM, with those that lead from it to its authority. Turns TLS on,
+        /// together with the key. Read again when it changes.
+        tls_cert_file: Option<PathBuf> = "admin.tls.cert_file", None;
+        /// The certificate's private key, PEM.
+        tls_key_file: Option<PathBuf> = "admin.tls.key_file", None;
+        /// Authority of the certificates that clients must show, PEM. none asks for none.
+        tls_client_ca_file: Option<PathBuf> = "admin.tls.client_ca_file", None;
+        /// File of the bearer tokens that are let in, one a line; /livez and /readyz need none. Read again
+        /// when it changes, so a token is rotated by writing the new one beside the old.
+        bearer_token_file: Option<PathBuf> = "admin.auth.bearer_token_file", None;
+        /// File of the users that are let in, `user:password`, one a line, by basic authentication.
+        /// Read again when it changes.
+        password_file: Option<PathBuf> = "admin.auth.password_file", None;
     }
 
     /// Connections: the same for each of the three addresses, which count their own.
@@ -272,6 +298,9 @@ settings! {
         level: LogLevel = "log.level", LogLevel::Info;
         /// text for people, json (one object a line) for machines.
         format: LogFormat = "log.format", LogFormat::Text;
+        /// Lines a second, errors apart; more are left out and counted. What others send can make a line
+        /// each, and nobody reads a hundred thousand.
+        max_lines_per_second: usize = "log.max_lines_per_second", 100, in 1..=1_000_000;
     }
 
     /// How the process ends.

@@ -53,7 +53,9 @@ pub(super) struct Plan {
 /// The program itself, its threads, its tables when empty.
 const FIXED: u64 = 24 * MIB;
 
-/// What one more of each costs, measured (see `tests/soak/README.md`) and rounded up.
+/// What one more of each costs, rounded up: a span by its size, which a test holds; an operation by
+/// `bench_judge`; the others estimated. Where an estimate is too low, [`watch`] holds the limit; what is
+/// resident under load is in `tests/soak/README.md`.
 pub(super) mod cost {
     /// A buffered span with its place in a trace.
     pub(crate) const SPAN: u64 = 72;
@@ -165,6 +167,7 @@ mod tests {
     use super::*;
     use crate::engine::EngineParams;
     use crate::engine::reservoir::KeepLimits;
+    use crate::live::access::AccessFiles;
     use crate::live::net::ConnectionLimits;
     use crate::model::{InternLimits, Nanos};
     use crate::otlp::Interest;
@@ -191,6 +194,8 @@ mod tests {
                 max_upload_bytes: 16 << 20,
                 listen_for: Nanos::from_secs(20),
             },
+            receiver_access: AccessFiles::default(),
+            admin_access: AccessFiles::default(),
             state: None,
         }
     }

@@ -1,11 +1,13 @@
 //! The runtime: what drives the engine, from the wire or from a recording.
 
+pub mod access;
 pub mod books;
 pub mod budget;
 mod cgroup;
 pub mod clock;
 pub mod evidence;
 pub mod intake;
+pub mod log_lines;
 mod memory;
 pub mod net;
 pub mod panics;

@@ -21,6 +21,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
+use super::access::{Access, AccessError, AccessFiles};
 use super::books::Books;
 use super::budget::Budget;
 use super::clock::Clock;
@@ -75,6 +76,10 @@ pub struct Settings {
     pub keep: KeepLimits,
     /// What the API goes by.
     pub api: ApiSettings,
+    /// What senders must prove.
+    pub receiver_access: AccessFiles,
+    /// What those must prove who look.
+    pub admin_access: AccessFiles,
     /// Where what is learned is kept; `None` keeps nothing.
     pub state: Option<StateSettings>,
 }
@@ -94,6 +99,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Certificates or credentials are of no use.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Another process has the state.
     #[error(transparent)]
     State(#[from] StateInUse),
@@ -128,6 +136,34 @@ pub struct Server {
     threads: Threads,
     /// What goes on beside serving; ends with the server.
     background: JoinSet<()>,
+    doors: Doors,
+}
+
+/// What listeners go by and may be changed while they serve.
+struct Doors {
+    limits: Arc<ArcSwap<ConnectionLimits>>,
+    receiver: Arc<ArcSwap<Access>>,
+    admin: Arc<ArcSwap<Access>>,
+}
+
+impl Doors {
+    fn open(settings: &Settings) -> Result<Doors, AccessError> {
+        let load = |files: &AccessFiles| Ok::<_, AccessError>(Arc::new(files.load()?));
+        Ok(Doors {
+            limits: Arc::new(ArcSwap::from_pointee(affordable(&settings.connections))),
+            receiver: Arc::new(ArcSwap::new(load(&settings.receiver_access)?)),
+            admin: Arc::new(ArcSwap::new(load(&settings.admin_access)?)),
+        })
+    }
+
+    /// All of it, or nothing of it.
+    fn change(&self, settings: &Settings) -> Result<(), AccessError> {
+        let new = Doors::open(settings)?;
+        self.limits.store(new.limits.load_full());
+        self.receiver.store(new.receiver.load_full());
+        self.admin.store(new.admin.load_full());
+        Ok(())
+    }
 }
 
 /// Listeners that end together.
@@ -161,6 +197,7 @@ impl Server {
     pub async fn start(mut settings: Settings) -> Result<Server, StartError> {
         let plan = Plan::of(memory::limit(settings.memory_limit));
         plan.fit(&mut settings);
+        let doors = Doors::open(&settings)?;
         let grpc = bind("otlp_grpc", "receiver.grpc.endpoint", &settings.grpc).await?;
         let http = bind("otlp_http", "receiver.http.endpoint", &settings.http).await?;
         let admin = bind("admin", "admin.endpoint", &settings.admin).await?;
@@ -182,18 +219,20 @@ impl Server {
             settings.keep.bytes,
             settings.api.max_upload_bytes,
         );
-        let api = ApiSettings { listen_for: settings.connections.listening(), ..settings.api };
+        let api =
+            ApiSettings { listen_for: settings.connections.listening(), ..settings.api.clone() };
         let admin_routes = admin::router(source, page, Arc::new(evidence), api)
             .route_service(HEALTH, health_service.clone());
         let grpc_routes =
             receiver.grpc().route_service(HEALTH, health_service).layer(from_fn(only_http_2));
 
-        let limits = Arc::new(ArcSwap::from_pointee(affordable(&settings.connections)));
-        let listener = |what, routes| Listener::new(what, routes, Arc::clone(&limits));
+        let listener = |what, routes, access: &Arc<_>| {
+            Listener::new(what, routes, Arc::clone(&doors.limits), Arc::clone(access))
+        };
         let listeners = vec![
-            listener("otlp_grpc", grpc_routes),
-            listener("otlp_http", receiver.http()),
-            listener("admin", admin_routes),
+            listener("otlp_grpc", grpc_routes, &doors.receiver),
+            listener("otlp_http", receiver.http(), &doors.receiver),
+            listener("admin", admin_routes, &doors.admin),
         ];
         let (mut receivers, mut endpoint) = (Endpoints::new(), Endpoints::new());
         receivers.serve(grpc, &listeners[0]);
@@ -204,9 +243,10 @@ impl Server {
         background.spawn(memory::watch(plan.limit, Arc::clone(&status.budget)));
         let analysis = Arc::clone(&status);
         background.spawn(supervisor::keep_watched(move || analysis.pipeline.progress()));
+        let admin = endpoint;
         let server =
-            Server { addresses, status, health, receivers, admin: endpoint, threads, background };
-        server.announce();
+            Server { addresses, status, health, receivers, admin, threads, background, doors };
+        server.announce(&settings);
         supervisor::ready();
         Ok(server)
     }
@@ -269,14 +309,42 @@ impl Server {
         }
     }
 
-    fn announce(&self) {
+    fn announce(&self, settings: &Settings) {
         let Addresses { grpc, http, admin } = self.addresses;
-        for (what, addr) in [("otlp_grpc", grpc), ("otlp_http", http), ("admin", admin)] {
-            info!(what, %addr, "listening");
-            if !addr.ip().is_loopback() {
-                warn!(what, %addr, "reachable from other machines, without encryption or access control");
+        let (receiver, looking) = (&settings.receiver_access, &settings.admin_access);
+        for (what, addr, access) in [
+            ("otlp_grpc", grpc, receiver),
+            ("otlp_http", http, receiver),
+            ("admin", admin, looking),
+        ] {
+            let tls = access.tls.is_some();
+            info!(what, %addr, tls, "listening");
+            if addr.ip().is_loopback() {
+                continue;
+            }
+            if !access.knows_clients() {
+                warn!(what, %addr, "whoever reaches this address is let in: set auth or tls.client_ca_file");
+            }
+            if !tls {
+                warn!(what, %addr, "reachable from other machines without encryption: set tls.cert_file");
             }
         }
+    }
+
+    /// Has it known how the last change of the configuration went.
+    pub fn note_reload(&self, successful: bool) {
+        self.status.note_reload(successful);
+    }
+
+    /// Takes over what may be changed while it serves: limits of connections, certificates, credentials.
+    /// All of it, or nothing of it.
+    ///
+    /// # Errors
+    /// The new files are of no use; the old ones stay.
+    pub fn change(&self, settings: &Settings) -> Result<(), AccessError> {
+        let mut settings = settings.clone();
+        self.status.plan().fit(&mut settings);
+        self.doors.change(&settings)
     }
 }
 
@@ -329,7 +397,7 @@ fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
     let (pipeline, threads) = Pipeline::start(
         settings.engine,
         shards,
-        clock,
+        Arc::clone(&clock),
         names,
         Arc::clone(&books),
         keep,
@@ -339,7 +407,7 @@ fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
     let budget = Budget::new(settings.max_in_flight as u64);
     let intake = LiveIntake::new(Arc::clone(&pipeline), books, Arc::clone(&budget));
     let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
-    let status = Arc::new(Status::new(pipeline, budget, plan, figures));
+    let status = Arc::new(Status::new(pipeline, budget, plan, figures, clock));
     Ok((receiver, status, threads))
 }
 

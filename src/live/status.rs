@@ -1,16 +1,18 @@
 //! What the admin endpoint shows of the running server: its verdicts, its numbers, whether it is ready.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::budget::Budget;
+use super::clock::Clock;
+use super::log_lines;
 use super::memory::{Plan, cost};
 use super::net::Listener;
 use super::pipeline::Pipeline;
 use super::snapshot::saver::Figures;
 use crate::engine::verdict::Board;
 use crate::publish::admin::Source;
-use crate::publish::ledger::Ledger;
+use crate::publish::ledger::{Ledger, ReloadFigures};
 
 /// The parts of the server that can be asked how they are.
 pub(super) struct Status {
@@ -22,6 +24,8 @@ pub(super) struct Status {
     listeners: OnceLock<Vec<Arc<Listener>>>,
     /// How saving what is learned goes, if it is.
     snapshots: Option<Arc<Figures>>,
+    clock: Arc<Clock>,
+    reload: Mutex<ReloadFigures>,
 }
 
 impl Status {
@@ -30,9 +34,25 @@ impl Status {
         budget: Arc<Budget>,
         plan: Plan,
         snapshots: Option<Arc<Figures>>,
+        clock: Arc<Clock>,
     ) -> Status {
         let (stopping, listeners) = Default::default();
-        Status { pipeline, budget, plan, stopping, listeners, snapshots }
+        let reload = Mutex::new(ReloadFigures { successful: true, at: clock.now() });
+        Status { pipeline, budget, plan, stopping, listeners, snapshots, clock, reload }
+    }
+
+    /// How the last change of the configuration went.
+    pub(super) fn note_reload(&self, successful: bool) {
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        reload.successful = successful;
+        if successful {
+            reload.at = self.clock.now();
+        }
+    }
+
+    /// How memory is divided.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The listeners, once they are there.
@@ -55,6 +75,8 @@ impl Source for Status {
         if let Some(figures) = &self.snapshots {
             ledger.snapshot = figures.read();
         }
+        ledger.reload = *self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.limit_hits.insert("log_lines", log_lines::left_out());
         let board = self.board();
         ledger.overflow_spans =
             board.operations.iter().filter(|op| op.is_overflow()).map(|op| op.spans).sum();

@@ -45,6 +45,8 @@ pub struct ListenerLedger {
     pub refused: ByReason,
     /// Connections that have ended.
     pub closed: ByReason,
+    /// Requests without a valid credential.
+    pub denied: ByReason,
     /// HTTP/2 requests that were ended because they, or the reading of their answer, took too long.
     pub streams_timed_out: u64,
 }
@@ -82,8 +84,19 @@ pub struct Ledger {
     pub limit_hits: ByReason,
     /// How saving the learned state goes.
     pub snapshot: SnapshotFigures,
+    /// How changes of the configuration go.
+    pub reload: ReloadFigures,
     /// Connections, by listener.
     pub listeners: BTreeMap<&'static str, ListenerLedger>,
+}
+
+/// How changes of the configuration go. The one of the start counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReloadFigures {
+    /// Whether the last one was taken over.
+    pub successful: bool,
+    /// When one was last taken over.
+    pub at: Timestamp,
 }
 
 /// How saving the learned state goes.
@@ -105,7 +118,9 @@ pub struct SnapshotFigures {
 
 impl ListenerLedger {
     fn progress(&self) -> u128 {
-        let reasons = sum(self.refused.values()) + sum(self.closed.values());
+        let reasons =
+            [&self.refused, &self.closed, &self.denied].map(|counts| sum(counts.values()));
+        let reasons = reasons.into_iter().sum::<u128>();
         reasons + u128::from(self.accepted) + u128::from(self.streams_timed_out)
     }
 }
@@ -129,6 +144,7 @@ impl Default for Ledger {
             repaired_names: 0,
             limit_hits: ByReason::new(),
             snapshot: SnapshotFigures::default(),
+            reload: ReloadFigures::default(),
             listeners: BTreeMap::new(),
         }
     }

@@ -41,6 +41,9 @@ const CONNECTIONS: &str = "laghound_connections";
 const CONNECTIONS_ACCEPTED: &str = "laghound_connections_accepted_total";
 const CONNECTIONS_REFUSED: &str = "laghound_connections_refused_total";
 const CONNECTIONS_CLOSED: &str = "laghound_connections_closed_total";
+const RELOAD_SUCCESSFUL: &str = "laghound_config_last_reload_successful";
+const RELOAD_AT: &str = "laghound_config_last_reload_success_timestamp_seconds";
+const REQUESTS_DENIED: &str = "laghound_requests_denied_total";
 const STREAMS_TIMED_OUT: &str = "laghound_streams_timed_out_total";
 const SNAPSHOT: &str = "laghound_snapshot_last_success_timestamp_seconds";
 const SNAPSHOT_FAILURES: &str = "laghound_snapshot_failures_total";
@@ -94,6 +97,17 @@ const FAMILIES: &[Family<'static>] = &[
     family(CONNECTIONS_ACCEPTED, Kind::Counter, "Connections taken."),
     family(CONNECTIONS_REFUSED, Kind::Counter, "Connections not taken, by the limit reached."),
     family(CONNECTIONS_CLOSED, Kind::Counter, "Connections that ended, by how."),
+    family(
+        RELOAD_SUCCESSFUL,
+        Kind::Gauge,
+        "1 if the last change of the configuration was taken over.",
+    ),
+    family(RELOAD_AT, Kind::Gauge, "When the configuration in force was taken over."),
+    family(
+        REQUESTS_DENIED,
+        Kind::Counter,
+        "Requests without a valid credential, by what was wrong.",
+    ),
     family(
         STREAMS_TIMED_OUT,
         Kind::Counter,
@@ -225,6 +239,8 @@ fn set_gauges(ledger: &Ledger, memory_parts: &BTreeSet<&'static str>) {
         let bytes = ledger.memory_bytes.get(part).copied().unwrap_or(0);
         gauge!(MEMORY, "part" => *part).set(bytes as f64);
     }
+    gauge!(RELOAD_SUCCESSFUL).set(f64::from(u8::from(ledger.reload.successful)));
+    gauge!(RELOAD_AT).set(ledger.reload.at.as_secs_f64());
     let snapshot = &ledger.snapshot;
     gauge!(SNAPSHOT).set(snapshot.saved_at.map_or(0.0, |at| at.as_secs_f64()));
     gauge!(SNAPSHOT_SIZE).set(snapshot.bytes as f64);
@@ -245,8 +261,11 @@ fn set_listeners(ledger: &Ledger) {
         gauge!(CONNECTIONS, "listener" => *what).set(listener.open as f64);
         counter!(CONNECTIONS_ACCEPTED, "listener" => *what).absolute(listener.accepted);
         counter!(STREAMS_TIMED_OUT, "listener" => *what).absolute(listener.streams_timed_out);
-        let by_reason =
-            [(CONNECTIONS_REFUSED, &listener.refused), (CONNECTIONS_CLOSED, &listener.closed)];
+        let by_reason = [
+            (CONNECTIONS_REFUSED, &listener.refused),
+            (CONNECTIONS_CLOSED, &listener.closed),
+            (REQUESTS_DENIED, &listener.denied),
+        ];
         for (name, counts) in by_reason {
             for (reason, count) in counts {
                 counter!(name, "listener" => *what, "reason" => *reason).absolute(*count);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::Nanos;
-use crate::publish::ledger::{ListenerLedger, SnapshotFigures, Transport};
+use crate::publish::ledger::{ListenerLedger, ReloadFigures, SnapshotFigures, Transport};
 use crate::publish::testing::{Document, after, read};
 
 fn ledger() -> Ledger {
@@ -29,6 +29,7 @@ fn ledger() -> Ledger {
             failures: [("io", 2)].into(),
             restored: Some("restored"),
         },
+        reload: ReloadFigures { successful: true, at: after(3) },
         listeners: [("admin", listener())].into(),
     }
 }
@@ -39,6 +40,7 @@ fn listener() -> ListenerLedger {
         accepted: 11,
         refused: [("per_peer", 4)].into(),
         closed: [("idle", 9)].into(),
+        denied: [("wrong", 7)].into(),
         streams_timed_out: 1,
     }
 }
@@ -78,6 +80,9 @@ fn the_page_shows_the_ledger() {
         assert_eq!(read.value(CONNECTIONS, &[admin]), 2.0);
         assert_eq!(read.value(CONNECTIONS_ACCEPTED, &[admin]), 11.0);
         assert_eq!(read.value(CONNECTIONS_REFUSED, &[admin, ("reason", "per_peer")]), 4.0);
+        assert_eq!(read.value(RELOAD_SUCCESSFUL, &[]), 1.0);
+        assert_eq!(read.value(RELOAD_AT, &[]), after(3).as_secs_f64());
+        assert_eq!(read.value(REQUESTS_DENIED, &[admin, ("reason", "wrong")]), 7.0);
         assert_eq!(read.value(CONNECTIONS_CLOSED, &[admin, ("reason", "idle")]), 9.0);
         assert_eq!(read.value(STREAMS_TIMED_OUT, &[admin]), 1.0);
         assert_eq!(read.value(SNAPSHOT_SIZE, &[]), 4321.0);

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +15,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,12 +27,14 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower::Service as _;
 
+use super::super::access::{Access, Denied};
 use super::super::budget::Origin;
 use super::census::{Census, Place};
 use super::counts::{Closed, Counts};
 use super::establish::{Seen, Version, sniff};
 use super::limits::{ConnectionLimits, duration};
 use super::phase::{Phase, Phases};
+use super::secured::{Secured, secure};
 use super::stream::Stream;
 use crate::otlp::receive::jittered;
 use crate::publish::ledger::ListenerLedger;
@@ -41,6 +45,8 @@ pub(crate) struct Listener {
     routes: Router,
     /// Looked at when a connection begins.
     pub(super) limits: Arc<ArcSwap<ConnectionLimits>>,
+    /// TLS is looked at when a connection begins, credentials at each request.
+    access: Arc<ArcSwap<Access>>,
     pub(super) census: Arc<Census>,
     pub(super) counts: Counts,
 }
@@ -59,11 +65,12 @@ impl Listener {
         what: &'static str,
         routes: Router,
         limits: Arc<ArcSwap<ConnectionLimits>>,
+        access: Arc<ArcSwap<Access>>,
     ) -> Arc<Listener> {
         let (census, counts) = Default::default();
         // A router with its state set is cheaper to clone, which every request does.
         let routes = routes.with_state(());
-        Arc::new(Listener { what, routes, limits, census, counts })
+        Arc::new(Listener { what, routes, limits, access, census, counts })
     }
 
     /// Its name, as in logs and labels.
@@ -79,7 +86,7 @@ impl Listener {
     /// Serves one connection to its end. `number` tells connections apart.
     pub(super) async fn connection<IO>(
         self: Arc<Listener>,
-        mut io: IO,
+        io: IO,
         place: Place,
         number: u64,
         mut stop: Stop,
@@ -89,28 +96,44 @@ impl Listener {
         let limits = self.limits.load_full();
         let established = tokio::select! {
             biased;
-            () = requested(&mut stop) => {
-                self.counts.closed(Closed::Shutdown);
-                return;
+            () = requested(&mut stop) => Err(Closed::Shutdown),
+            established = timeout(duration(limits.handshake), self.establish(io)) => {
+                established.unwrap_or(Err(Closed::HandshakeTimeout))
             }
-            established = timeout(duration(limits.handshake), sniff(&mut io)) => established,
         };
         let closed = match established {
-            Ok(Ok(Some((version, seen)))) => {
+            Ok((io, version, seen)) => {
                 let service = Tracked {
                     routes: self.routes.clone(),
                     phases: Arc::new(Phases::new()),
                     origin: Arc::clone(place.origin()),
+                    listener: Arc::clone(&self),
                 };
                 let life = Life { limits: &limits, version, number };
                 self.speak(io, seen, service, life, stop).await
             }
-            Ok(Ok(None)) => Closed::Done,
-            Ok(Err(_)) => Closed::Aborted,
-            Err(_) => Closed::HandshakeTimeout,
+            Err(closed) => closed,
         };
         self.counts.closed(closed);
         drop(place);
+    }
+
+    /// Makes it as secure as it has to be, and finds out what the peer speaks.
+    async fn establish<IO>(&self, io: IO) -> Result<(Secured<IO>, Version, Seen), Closed>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let access = self.access.load_full();
+        let mut io = secure(io, access.tls.as_ref()).await.map_err(|error| match error.kind() {
+            // What the peer sent is no TLS, or does not prove what it has to.
+            ErrorKind::InvalidData => Closed::Tls,
+            _ => Closed::Aborted,
+        })?;
+        match sniff(&mut io).await {
+            Ok(Some((version, seen))) => Ok((io, version, seen)),
+            Ok(None) => Err(Closed::Done),
+            Err(_) => Err(Closed::Aborted),
+        }
     }
 
     async fn speak<IO>(
@@ -265,6 +288,29 @@ struct Tracked {
     routes: Router,
     phases: Arc<Phases>,
     origin: Arc<Origin>,
+    listener: Arc<Listener>,
+}
+
+impl Tracked {
+    /// Whether a request may go on to the routes. Decided before anything of its body is read.
+    fn admit(&self, request: &Request<Incoming>) -> Result<(), Denied> {
+        // Probes of a kubelet bear no credentials, and learn nothing but whether it is ready.
+        if matches!(request.uri().path(), "/livez" | "/readyz") {
+            return Ok(());
+        }
+        let admitted = self.listener.access.load().check(request.headers());
+        admitted.inspect_err(|denied| self.listener.counts.denied(*denied))
+    }
+}
+
+/// What somebody without a valid credential is told. gRPC clients take the status for UNAUTHENTICATED.
+fn denied() -> Response<axum::body::Body> {
+    let mut response = Response::new(axum::body::Body::from("a valid credential is needed\n"));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    for scheme in ["Bearer", "Basic realm=\"laghound\""] {
+        response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    response
 }
 
 impl hyper::service::Service<Request<Incoming>> for Tracked {
@@ -274,6 +320,10 @@ impl hyper::service::Service<Request<Incoming>> for Tracked {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = self.phases.request();
+        if self.admit(&request).is_err() {
+            let response = denied().map(|body| Answer { body, _under_way: under_way });
+            return Box::pin(std::future::ready(Ok(response)));
+        }
         request.extensions_mut().insert(Arc::clone(&self.origin));
         let answered = self.routes.clone().call(request);
         Box::pin(async move {

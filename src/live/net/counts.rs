@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::census::Full;
+use crate::live::access::Denied;
 use crate::publish::ledger::{ByReason, ListenerLedger};
 
 /// The counters of one listener.
@@ -12,7 +13,11 @@ pub(super) struct Counts {
     refused: [AtomicU64; Refused::ALL.len()],
     closed: [AtomicU64; Closed::ALL.len()],
     streams_timed_out: AtomicU64,
+    denied: [AtomicU64; DENIED.len()],
 }
+
+/// Why a request was not let in.
+const DENIED: [(Denied, &str); 2] = [(Denied::Missing, "missing"), (Denied::Wrong, "wrong")];
 
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub(super) enum Closed {
     Aborted,
     /// What came was not the protocol.
     Protocol,
+    /// The TLS handshake failed: no certificate, or one of no use.
+    Tls,
     /// No TLS handshake, no preface, no first byte in time.
     HandshakeTimeout,
     /// The head of a request was not complete in time.
@@ -70,10 +77,11 @@ impl From<Full> for Refused {
 }
 
 impl Closed {
-    const ALL: [Closed; 9] = [
+    const ALL: [Closed; 10] = [
         Closed::Done,
         Closed::Aborted,
         Closed::Protocol,
+        Closed::Tls,
         Closed::HandshakeTimeout,
         Closed::HeaderTimeout,
         Closed::RequestTimeout,
@@ -87,6 +95,7 @@ impl Closed {
             Closed::Done => "done",
             Closed::Aborted => "aborted",
             Closed::Protocol => "protocol",
+            Closed::Tls => "tls",
             Closed::HandshakeTimeout => "handshake_timeout",
             Closed::HeaderTimeout => "header_timeout",
             Closed::RequestTimeout => "request_timeout",
@@ -114,12 +123,18 @@ impl Counts {
         self.streams_timed_out.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn denied(&self, why: Denied) {
+        self.denied[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// All of them now, with the connections that are open.
     pub(super) fn read(&self, open: usize) -> ListenerLedger {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refused = Refused::ALL.map(|why| (why.as_str(), load(&self.refused[why as usize])));
         let closed = Closed::ALL.map(|how| (how.as_str(), load(&self.closed[how as usize])));
+        let denied = DENIED.map(|(why, name)| (name, load(&self.denied[why as usize])));
         ListenerLedger {
+            denied: ByReason::from(denied),
             open: open as u64,
             accepted: load(&self.accepted),
             refused: ByReason::from(refused),
@@ -144,9 +159,14 @@ mod tests {
             assert_eq!(how as usize, index);
             (0..=index).for_each(|_| counts.closed(how));
         }
+        for (index, (why, _)) in DENIED.into_iter().enumerate() {
+            assert_eq!(why as usize, index);
+            (0..=index).for_each(|_| counts.denied(why));
+        }
         let read = counts.read(7);
+        assert_eq!((read.denied["missing"], read.denied["wrong"]), (1, 2));
         assert_eq!((read.open, read.refused["descriptors"], read.closed["done"]), (7, 3, 1));
         assert_eq!(read.refused.len(), Refused::ALL.len());
-        assert_eq!(read.closed.values().sum::<u64>(), (1..=9_u64).sum::<u64>());
+        assert_eq!(read.closed.values().sum::<u64>(), (1..=10_u64).sum::<u64>());
     }
 }

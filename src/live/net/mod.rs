@@ -5,7 +5,7 @@
 //! here hyper is driven directly, under their routes. What a request means is not known here.
 //!
 //! ```text
-//! accept ─► census (total, per peer) ─► establish (first bytes, which protocol) ─► hyper ─► routes
+//! accept ─► census (total, per peer) ─► secured (TLS) ─► establish (which protocol) ─► hyper ─► routes
 //!               │ refused, counted          └── phase (quiet, head, busy), each with its deadline ──┘
 //! ```
 
@@ -17,6 +17,7 @@ mod descriptors;
 mod establish;
 mod limits;
 mod phase;
+mod secured;
 mod stream;
 
 pub use limits::ConnectionLimits;
@@ -25,5 +26,7 @@ pub(super) use accept::serve;
 pub(super) use connection::Listener;
 pub(super) use descriptors::raise as raise_descriptor_limit;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod tests;

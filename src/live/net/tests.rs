@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::accept::{Accept, serve};
 use super::connection::Listener;
 use super::limits::ConnectionLimits;
+use crate::live::access::Access;
 use crate::model::Nanos;
 use crate::publish::ledger::ListenerLedger;
 
@@ -41,9 +43,12 @@ impl Accept for Door {
     }
 }
 
-struct World {
+pub(super) struct World {
     door: mpsc::UnboundedSender<Arrival>,
-    listener: Arc<Listener>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) access: Arc<ArcSwap<Access>>,
+    /// Requests that came to a handler of `/` or `/length`.
+    pub(super) handled: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     /// What `/wait` waits for.
@@ -52,7 +57,7 @@ struct World {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limits() -> ConnectionLimits {
+pub(super) fn limits() -> ConnectionLimits {
     let secs = Nanos::from_secs;
     ConnectionLimits {
         max: 3,
@@ -70,7 +75,13 @@ fn limits() -> ConnectionLimits {
 }
 
 impl World {
-    fn new(limits: ConnectionLimits) -> World {
+    pub(super) fn new(limits: ConnectionLimits) -> World {
+        World::with(limits, Access::default())
+    }
+
+    pub(super) fn with(limits: ConnectionLimits, access: Access) -> World {
+        let handled = Arc::new(AtomicUsize::new(0));
+        let (here, length) = (Arc::clone(&handled), Arc::clone(&handled));
         let go = Arc::new(Notify::new());
         let wait = Arc::clone(&go);
         let endless = || async {
@@ -78,8 +89,21 @@ impl World {
             Body::from_stream(tokio_stream::iter(chunks))
         };
         let routes = Router::new()
-            .route("/", get(|| async { "here" }))
-            .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
+            .route(
+                "/",
+                get(async move || {
+                    here.fetch_add(1, Ordering::Relaxed);
+                    "here"
+                }),
+            )
+            .route(
+                "/length",
+                post(async move |body: Bytes| {
+                    length.fetch_add(1, Ordering::Relaxed);
+                    body.len().to_string()
+                }),
+            )
+            .route("/livez", get(|| async { "alive" }))
             .route("/endless", get(endless))
             .route(
                 "/wait",
@@ -88,21 +112,23 @@ impl World {
                     "done"
                 }),
             );
-        let listener = Listener::new("test", routes, Arc::new(ArcSwap::from_pointee(limits)));
+        let access = Arc::new(ArcSwap::from_pointee(access));
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        let listener = Listener::new("test", routes, limits, Arc::clone(&access));
         let (door, arrivals) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(Door(arrivals), Arc::clone(&listener), stopped));
-        World { door, listener, stop, serving, go }
+        World { door, listener, access, handled, stop, serving, go }
     }
 
-    fn connect_from(&self, address: &str) -> DuplexStream {
+    pub(super) fn connect_from(&self, address: &str) -> DuplexStream {
         let (ours, theirs) = duplex(4 * 1024);
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         self.door.send(Ok((theirs, peer))).unwrap();
         ours
     }
 
-    fn connect(&self) -> DuplexStream {
+    pub(super) fn connect(&self) -> DuplexStream {
         self.connect_from("10.0.0.1")
     }
 
@@ -116,18 +142,18 @@ impl World {
         (requests, tokio::spawn(async { connection.await.is_ok() }))
     }
 
-    fn ledger(&self) -> ListenerLedger {
+    pub(super) fn ledger(&self) -> ListenerLedger {
         self.listener.ledger()
     }
 
     /// How often what has happened, as far as it has happened at all.
-    fn happened(&self) -> Vec<(&'static str, u64)> {
+    pub(super) fn happened(&self) -> Vec<(&'static str, u64)> {
         let ledger = self.ledger();
         let both = ledger.refused.into_iter().chain(ledger.closed);
         both.filter(|(_, count)| *count > 0).collect()
     }
 
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         // Virtual time: everything that can happen without time passing has happened before it does.
         sleep(Duration::from_millis(1)).await;
     }
@@ -147,7 +173,7 @@ fn get_request(path: &str) -> Request<Empty<Bytes>> {
 }
 
 /// Reads one HTTP/1 answer with a `Content-Length` and gives its first line and its body.
-async fn answer(stream: &mut DuplexStream) -> (String, String) {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());

@@ -136,6 +136,105 @@ fn while_it_ends_it_is_not_ready_and_a_second_signal_ends_it_at_once() {
     assert!(log.contains("second signal"), "{log}");
 }
 
+/// What is answered to a request with these headers, without TLS.
+fn get(address: SocketAddr, path: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn no_secret_is_in_the_log_the_metrics_an_answer_or_the_report_of_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        std::fs::write(folder.path().join(name), content).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let (tokens, passwords) =
+        (file("tokens", "s3cret-token\n"), file("users", "prom:s3cret-word\n"));
+    let config = file(
+        "laghound.yaml",
+        &format!(
+            "admin:\n  auth:\n    bearer_token_file: {tokens}\n    password_file: {passwords}\nreceiver:\n  auth:\n    bearer_token_file: {tokens}\n"
+        ),
+    );
+    let serving = Serving::start(&["--config", &config, "--log.level=trace"]);
+    let right = "authorization: Bearer s3cret-token\r\n";
+    let mut shown = String::new();
+    for (address, path) in [(serving.admin, "/metrics"), (serving.http, "/v1/traces")] {
+        for headers in ["", "authorization: Bearer gu3ss\r\n", "authorization: Basic Z3Uzc3M6\r\n"]
+        {
+            let answer = get(address, path, headers);
+            assert!(answer.starts_with("HTTP/1.1 401"), "{path} {headers}: {answer}");
+            shown += &answer;
+        }
+    }
+    let metrics = get(serving.admin, "/metrics", right);
+    assert!(
+        metrics.contains("laghound_requests_denied_total{listener=\"admin\",reason=\"wrong\"} 2")
+    );
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(get(serving.admin, "/readyz", "").starts_with("HTTP/1.1 200"));
+    let report = laghound(&["check-config", &config]).output().unwrap();
+    assert_eq!(report.status.code(), Some(0));
+    serving.signal(Signal::TERM);
+    let (status, log) = serving.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    shown = [&shown, &metrics, &log, text(&report.stdout), text(&report.stderr)].concat();
+    for secret in ["s3cret", "gu3ss", "Z3Uzc3M6"] {
+        assert!(!shown.contains(secret), "{secret} is shown");
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, tokens) = (folder.path().join("laghound.yaml"), folder.path().join("tokens"));
+    let write = |text: &str| std::fs::write(&config, text).unwrap();
+    std::fs::write(&tokens, "old\n").unwrap();
+    write("");
+    let mut serving = Serving::start(&["--config", &config.display().to_string()]);
+    let reloads = |serving: &Serving, headers: &str| {
+        let answer = get(serving.admin, "/metrics", headers);
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("laghound_config_last_reload_successful "));
+        line.map(str::to_owned)
+    };
+    let said = |serving: &mut Serving, part: &str| loop {
+        let event = next_event(&mut serving.log).expect("goes on");
+        if event["message"].as_str().is_some_and(|message| message.contains(part)) {
+            return event;
+        }
+    };
+    assert_eq!(reloads(&serving, "").as_deref(), Some("1"));
+
+    // Half of it is right; nothing of it is taken.
+    let auth = format!("admin:\n  auth:\n    bearer_token_file: {}\n", tokens.display());
+    write(&format!("{auth}connections:\n  max: none of this\n"));
+    serving.signal(Signal::HUP);
+    said(&mut serving, "cannot be taken over");
+    assert_eq!(reloads(&serving, "").as_deref(), Some("0"));
+
+    // What can change does, what cannot is named.
+    write(&format!("{auth}engine:\n  threads: 3\n"));
+    serving.signal(Signal::HUP);
+    assert_eq!(said(&mut serving, "next start")["key"], "engine.threads");
+    said(&mut serving, "is taken over");
+    assert_eq!(reloads(&serving, ""), None);
+    assert_eq!(reloads(&serving, "authorization: Bearer old\r\n").as_deref(), Some("1"));
+
+    // A file that the configuration is made of counts as much.
+    std::fs::write(&tokens, "new\n").unwrap();
+    serving.signal(Signal::HUP);
+    said(&mut serving, "is taken over");
+    assert_eq!(reloads(&serving, "authorization: Bearer old\r\n"), None);
+    assert_eq!(reloads(&serving, "authorization: Bearer new\r\n").as_deref(), Some("1"));
+}
+
 /// Runs in a process of its own, started by the test below.
 #[test]
 #[ignore = "ends its process"]
