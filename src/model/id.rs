@@ -27,11 +27,13 @@ pub enum IdDefect {
 
 impl TraceId {
     /// From the number whose big-endian bytes are the id.
+    #[inline]
     pub fn new(value: u128) -> Option<TraceId> {
         NonZeroU128::new(value).map(TraceId)
     }
 
     /// From the 16 bytes on the wire.
+    #[inline]
     pub fn from_bytes(bytes: &[u8]) -> Result<TraceId, IdDefect> {
         let bytes: [u8; 16] = bytes.try_into().map_err(|_| IdDefect::Length)?;
         TraceId::new(u128::from_be_bytes(bytes)).ok_or(IdDefect::Zero)
@@ -46,6 +48,7 @@ impl TraceId {
     }
 
     /// The number whose big-endian bytes are the id.
+    #[inline]
     pub fn get(self) -> u128 {
         self.0.get()
     }
@@ -53,11 +56,13 @@ impl TraceId {
 
 impl SpanId {
     /// From the number whose big-endian bytes are the id.
+    #[inline]
     pub fn new(value: u64) -> Option<SpanId> {
         NonZeroU64::new(value).map(SpanId)
     }
 
     /// From the 8 bytes on the wire.
+    #[inline]
     pub fn from_bytes(bytes: &[u8]) -> Result<SpanId, IdDefect> {
         let bytes: [u8; 8] = bytes.try_into().map_err(|_| IdDefect::Length)?;
         SpanId::new(u64::from_be_bytes(bytes)).ok_or(IdDefect::Zero)
@@ -75,6 +80,7 @@ impl SpanId {
     }
 
     /// The number whose big-endian bytes are the id.
+    #[inline]
     pub fn get(self) -> u64 {
         self.0.get()
     }

@@ -6,12 +6,13 @@
 //! limits everything folds into [`OVERFLOW`](super::OVERFLOW). Nothing is ever refused here.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::{AttrSetId, Key, KeyId, OVERFLOW, SpanKind, Sym};
 
@@ -302,14 +303,30 @@ pub struct ResourceRef {
 #[derive(Default)]
 pub struct InternCache {
     services: HashMap<Box<[u8]>, usize, RandomState>,
-    slots: Vec<ServiceCache>,
-    strings: HashMap<Box<[u8]>, Sym, RandomState>,
+    /// The services behind [`ResourceRef`]s.
+    slots: Vec<Sym>,
+    known: Vec<Known>,
+    /// Where a name stands in `known`.
+    names: HashTable<u32>,
+    /// Where the names met lately stand, each in the one place where it would be if it is there: most
+    /// batches are of few operations.
+    recent: Vec<u32>,
+    attr_sets: HashMap<Box<[(Sym, Sym)]>, AttrSetId, RandomState>,
+    hasher: RandomState,
     entries: usize,
 }
 
-struct ServiceCache {
-    service: Sym,
-    keys: [HashMap<Box<[u8]>, KeyId, RandomState>; SpanKind::ALL.len()],
+/// A name that has been met, and its number.
+struct Known {
+    name: Box<[u8]>,
+    /// Of what it is the name: an operation of a service, or [`Known::STRING`].
+    of: u32,
+    number: u32,
+}
+
+impl Known {
+    /// Neither service nor operation.
+    const STRING: u32 = u32::MAX;
 }
 
 impl InternCache {
@@ -324,13 +341,14 @@ impl InternCache {
             return ResourceRef { slot, attrs };
         }
         let slot = self.slots.len();
-        self.slots.push(ServiceCache { service: names.service(service), keys: Default::default() });
+        self.slots.push(names.service(service));
         self.services.insert(Box::from(service), slot);
         self.entries += 1;
         ResourceRef { slot, attrs }
     }
 
     /// The operation `name` of a resource's service.
+    #[inline]
     pub fn key(
         &mut self,
         names: &Interner,
@@ -338,30 +356,66 @@ impl InternCache {
         name: &[u8],
         kind: SpanKind,
     ) -> KeyId {
-        let service = &mut self.slots[resource.slot];
-        let keys = &mut service.keys[kind as usize];
-        if let Some(&key) = keys.get(name) {
-            return key;
-        }
-        let key = names.key(service.service, name, kind);
-        if name.len() <= InternCache::MAX_NAME_BYTES {
-            keys.insert(Box::from(name), key);
-            self.entries += 1;
-        }
-        key
+        // Trimming keeps slots below 2^29.
+        let of = u32::try_from(resource.slot << 3 | kind as usize).unwrap_or(Known::STRING - 1);
+        KeyId(self.number(name, of, |slots| names.key(slots[resource.slot], name, kind).0))
     }
 
     /// A dependency's name, an attribute's name or its value.
+    #[inline]
     pub fn string(&mut self, names: &Interner, bytes: &[u8]) -> Sym {
-        if let Some(&sym) = self.strings.get(bytes) {
-            return sym;
+        Sym(self.number(bytes, Known::STRING, |_| names.string(bytes).0))
+    }
+
+    #[inline]
+    fn number(&mut self, name: &[u8], of: u32, ask: impl FnOnce(&[Sym]) -> u32) -> u32 {
+        if let Some(&at) = self.recent.get(place_of(name, of))
+            && let Some(known) = self.known.get(at as usize)
+            && known.of == of
+            && *known.name == *name
+        {
+            return known.number;
         }
-        let sym = names.string(bytes);
-        if bytes.len() <= InternCache::MAX_NAME_BYTES {
-            self.strings.insert(Box::from(bytes), sym);
-            self.entries += 1;
+        self.look_up(name, of, ask)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, name: &[u8], of: u32, ask: impl FnOnce(&[Sym]) -> u32) -> u32 {
+        let InternCache { known, names, hasher, .. } = self;
+        let hash = hash_of(hasher, name, of);
+        let is_it = |&at: &u32| known[at as usize].of == of && *known[at as usize].name == *name;
+        let at = match names.find(hash, is_it) {
+            Some(&at) => at,
+            None => {
+                let number = ask(&self.slots);
+                if name.len() > InternCache::MAX_NAME_BYTES {
+                    return number;
+                }
+                let at = u32::try_from(known.len()).unwrap_or(u32::MAX);
+                known.push(Known { name: Box::from(name), of, number });
+                names.insert_unique(hash, at, |&at| {
+                    let Known { name, of, .. } = &known[at as usize];
+                    hash_of(hasher, name, *of)
+                });
+                self.entries += 1;
+                at
+            }
+        };
+        self.recent.resize(RECENT, u32::MAX);
+        self.recent[place_of(name, of)] = at;
+        self.known[at as usize].number
+    }
+
+    /// A set of attributes, given as (name, value); the order does not matter.
+    pub fn attr_set(&mut self, names: &Interner, attributes: &mut [(Sym, Sym)]) -> AttrSetId {
+        attributes.sort_unstable();
+        if let Some(&id) = self.attr_sets.get(attributes) {
+            return id;
         }
-        sym
+        let id = names.attr_set(attributes);
+        self.attr_sets.insert(Box::from(&*attributes), id);
+        self.entries += 1;
+        id
     }
 
     /// To be called between batches: forgets everything once too much has been remembered.
@@ -370,6 +424,32 @@ impl InternCache {
             *self = InternCache::default();
         }
     }
+}
+
+/// Names remembered as met lately.
+const RECENT: usize = 1 << RECENT_BITS;
+const RECENT_BITS: u32 = 9;
+
+/// Names differ at their end more than anywhere else. Those that do not take each other's place, and
+/// are looked up.
+#[inline]
+fn place_of(name: &[u8], of: u32) -> usize {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    #[allow(clippy::cast_possible_truncation)] // two halves
+    let (low, high) = match name.last_chunk::<16>().map(|end| u128::from_le_bytes(*end)) {
+        Some(end) => (end as u64, (end >> 64) as u64),
+        None => (name.len() as u64, name.last().map_or(0, |last| u64::from(*last))),
+    };
+    let mixed = (low.wrapping_mul(ODD) ^ high ^ u64::from(of) << 32).wrapping_mul(ODD);
+    usize::try_from(mixed >> (64 - RECENT_BITS)).unwrap_or_default()
+}
+
+#[inline]
+fn hash_of(hasher: &RandomState, name: &[u8], of: u32) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(name);
+    hasher.write_u32(of);
+    hasher.finish()
 }
 
 #[cfg(test)]

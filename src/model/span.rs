@@ -94,6 +94,7 @@ pub struct SpanParts<'a> {
 
 impl SpanParts<'_> {
     /// The only way from the wire to a [`Span`]: after this nobody asks again.
+    #[inline]
     pub fn check(&self) -> Result<SpanRecord, SpanDefect> {
         let trace = TraceId::from_bytes(self.trace_id).map_err(|_| SpanDefect::TraceId)?;
         let id = SpanId::from_bytes(self.span_id).map_err(|_| SpanDefect::SpanId)?;

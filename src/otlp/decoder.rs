@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::attributes::{AttributeRules, AttributeValue, PeerName, SERVICE_NAME, Selection};
+use super::attributes::{AttributeRules, PeerName, Selection, Value};
 use super::json::{self, JsonError};
 use super::sink::SpanSink;
-use super::wire::{self, Checked, CostLimits, WireError};
+use super::wire::{self, CostLimits, Counted, WireError};
 use crate::model::{InternCache, Interner, ResourceRef, SpanKind, SpanParts};
 
 /// Why a message could not be decoded: the sender's fault, and no use sending it again.
@@ -55,22 +55,26 @@ pub struct Decoder {
 
 /// What is known of a resource while its attributes are being read.
 #[derive(Debug, Default)]
-pub(super) struct ResourceDraft<'a> {
-    service: Option<Cow<'a, [u8]>>,
+pub(super) struct ResourceDraft {
+    service: Option<Vec<u8>>,
     attributes: usize,
 }
 
 /// What is known of a span while its fields are being read; the identifiers are the format's.
 #[derive(Debug, Default)]
-pub(super) struct SpanDraft<'a> {
-    pub(super) name: Cow<'a, [u8]>,
+pub(super) struct Draft<T> {
+    pub(super) name: T,
     pub(super) kind: SpanKind,
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) failed: bool,
-    pub(super) peer: PeerName<'a>,
-    attributes: usize,
+    pub(super) peer: PeerName<T>,
+    /// How many of its attributes have been counted.
+    pub(super) attributes: usize,
 }
+
+/// A span of a format with escapes.
+pub(super) type SpanDraft<'a> = Draft<Cow<'a, [u8]>>;
 
 /// The identifiers of a span as bytes, valid or not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,13 +82,6 @@ pub(super) struct RawIds<'a> {
     pub(super) trace: &'a [u8],
     pub(super) span: &'a [u8],
     pub(super) parent: &'a [u8],
-}
-
-/// What somebody wants an attribute's value for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    peer_rank: Option<u8>,
-    selected: Option<crate::model::Sym>,
 }
 
 impl Decoder {
@@ -102,7 +99,7 @@ impl Decoder {
     /// Hands the spans of a protobuf message to `sink`. After an error what `sink` got is to be discarded.
     pub fn protobuf<S: SpanSink>(
         &mut self,
-        message: &Checked<'_>,
+        message: &Counted<'_>,
         sink: &mut S,
     ) -> Result<(), WireError> {
         self.begin_message();
@@ -128,89 +125,89 @@ impl Decoder {
 
     /// Whether a resource attribute of this name would be kept.
     pub(super) fn is_resource_attribute(&self, name: &str) -> bool {
-        self.rules.resource.iter().any(|(wanted, _)| **wanted == *name.as_bytes())
+        let want = self.rules.resource.find(name.as_bytes());
+        want.is_some_and(|want| want.selected.is_some())
     }
 
     /// Begins a resource: forgets the attributes of the one before.
-    pub(super) fn begin_resource<'a>(&mut self) -> ResourceDraft<'a> {
+    pub(super) fn begin_resource(&mut self) -> ResourceDraft {
         self.resource.clear();
         ResourceDraft::default()
     }
 
-    /// Takes notice of a resource attribute. `value` is asked for only if it is wanted.
-    pub(super) fn resource_attribute<'a, E>(
+    /// Takes notice of a resource attribute.
+    pub(super) fn resource_attribute(
         &mut self,
-        draft: &mut ResourceDraft<'a>,
+        draft: &mut ResourceDraft,
         name: &[u8],
-        value: impl FnOnce() -> Result<AttributeValue<'a>, E>,
-    ) -> Result<(), E> {
+        value: &Value<impl AsRef<[u8]>>,
+    ) {
         draft.attributes += 1;
         if draft.attributes > self.rules.max_attributes {
-            return Ok(());
+            return;
         }
-        if name == SERVICE_NAME && draft.service.is_none() {
-            draft.service = value()?.text();
-        } else if let Some(sym) = self.resource.wants(&self.rules.resource, name) {
-            self.resource.offer(sym, value()?, &mut self.cache, &self.names);
+        let Some(want) = self.rules.resource.find(name) else { return };
+        if want.service && draft.service.is_none() {
+            draft.service = value.to_text();
+        } else if let Some(name) = want.selected.filter(|name| self.resource.wants(*name)) {
+            self.resource.offer(name, value, &mut self.cache, &self.names);
         }
-        Ok(())
     }
 
     /// Ends a resource: from here its spans can be finished.
     pub(super) fn end_resource(
         &mut self,
-        draft: &ResourceDraft<'_>,
+        draft: &ResourceDraft,
         sink: &mut impl SpanSink,
     ) -> ResourceRef {
         if draft.attributes > self.rules.max_attributes {
             sink.skipped_attributes(draft.attributes - self.rules.max_attributes);
         }
-        let attrs = self.resource.intern_with(&[], &self.names);
+        let attrs = self.resource.intern_with(&[], &mut self.cache, &self.names);
         self.cache.resource(&self.names, draft.service.as_deref().unwrap_or_default(), attrs)
     }
 
     /// Begins a span: forgets the attributes of the one before.
-    pub(super) fn begin_span<'a>(&mut self) -> SpanDraft<'a> {
+    #[inline]
+    pub(super) fn begin_span<T: Default>(&mut self) -> Draft<T> {
         self.span.clear();
-        SpanDraft::default()
+        Draft::default()
     }
 
-    /// Whether the value of a span attribute of this name is wanted; counts it.
-    pub(super) fn wants_span_attribute(
-        &self,
-        draft: &mut SpanDraft<'_>,
-        name: &[u8],
-    ) -> Option<Wanted> {
-        draft.attributes += 1;
-        if draft.attributes > self.rules.max_attributes {
-            return None;
-        }
-        let peer_rank = draft.peer.wants(name);
-        let selected = self.span.wants(&self.rules.span, name);
-        (peer_rank.is_some() || selected.is_some()).then_some(Wanted { peer_rank, selected })
+    /// Whether a span attribute of this name may be wanted.
+    #[inline]
+    pub(super) fn wants_span_attribute(&self, name: &[u8]) -> bool {
+        self.rules.span.may_find(name)
     }
 
-    /// Takes notice of a span attribute that was wanted.
-    pub(super) fn span_attribute<'a>(
+    /// Takes notice of a span attribute, the `number`th since they were counted into the draft.
+    #[inline(never)]
+    pub(super) fn span_attribute<T: AsRef<[u8]> + Clone>(
         &mut self,
-        draft: &mut SpanDraft<'a>,
-        wanted: Wanted,
-        value: AttributeValue<'a>,
+        draft: &mut Draft<T>,
+        number: usize,
+        name: &[u8],
+        value: &Value<T>,
     ) {
-        if let Some(rank) = wanted.peer_rank {
-            draft.peer.offer(rank, &value);
+        if draft.attributes + number > self.rules.max_attributes {
+            return;
         }
-        if let Some(name) = wanted.selected {
+        let Some(want) = self.rules.span.find(name) else { return };
+        if let Some(rank) = want.peer_rank.filter(|rank| draft.peer.wants(*rank)) {
+            draft.peer.offer(rank, value);
+        }
+        if let Some(name) = want.selected.filter(|name| self.span.wants(*name)) {
             self.span.offer(name, value, &mut self.cache, &self.names);
         }
     }
 
     /// Ends a span: checks it and hands it on. Says whether it was valid.
-    pub(super) fn end_span(
+    #[inline]
+    pub(super) fn end_span<T: AsRef<[u8]> + Clone>(
         &mut self,
         resource: ResourceRef,
         ids: RawIds<'_>,
-        draft: &SpanDraft<'_>,
+        draft: &Draft<T>,
         sink: &mut impl SpanSink,
     ) -> bool {
         if draft.attributes > self.rules.max_attributes {
@@ -219,7 +216,7 @@ impl Decoder {
         let attrs = if self.span.is_empty() {
             resource.attrs
         } else {
-            self.span.intern_with(self.resource.pairs(), &self.names)
+            self.span.intern_with(self.resource.pairs(), &mut self.cache, &self.names)
         };
         let peer = draft.peer.of(draft.kind);
         let parts = SpanParts {
@@ -228,7 +225,7 @@ impl Decoder {
             parent_span_id: ids.parent,
             start: draft.start,
             end: draft.end,
-            key: self.cache.key(&self.names, resource, &draft.name, draft.kind),
+            key: self.cache.key(&self.names, resource, draft.name.as_ref(), draft.kind),
             peer: peer.map(|name| self.cache.string(&self.names, name)),
             attrs,
             failed: draft.failed,

@@ -194,12 +194,12 @@ impl<S: SpanSink> ResourceSpans<'_, '_, '_, S> {
     }
 }
 
-struct Resource<'r, 'de> {
+struct Resource<'r> {
     decoder: &'r mut Decoder,
-    draft: ResourceDraft<'de>,
+    draft: ResourceDraft,
 }
 
-impl<'de> Object<'de> for Resource<'_, 'de> {
+impl<'de> Object<'de> for Resource<'_> {
     const WHAT: &'static str = "a resource object";
 
     fn field<A: MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<(), A::Error> {
@@ -210,7 +210,7 @@ impl<'de> Object<'de> for Resource<'_, 'de> {
     }
 }
 
-impl<'de> List<'de> for Resource<'_, 'de> {
+impl<'de> List<'de> for Resource<'_> {
     const WHAT: &'static str = "a list of attributes";
 
     fn item<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
@@ -219,7 +219,7 @@ impl<'de> List<'de> for Resource<'_, 'de> {
             return Ok(false);
         }
         let KeyValue { key, value } = attribute;
-        self.decoder.resource_attribute(&mut self.draft, &key, || Ok(value))?;
+        self.decoder.resource_attribute(&mut self.draft, &key, &value);
         Ok(true)
     }
 }

@@ -24,4 +24,4 @@ pub use attributes::{AttributeRules, Interest};
 pub use decoder::{DecodeError, Decoder};
 pub use json::JsonError;
 pub use sink::{Batch, Defects, SpanSink};
-pub use wire::{Checked, Cost, CostLimits, WireError, count};
+pub use wire::{Cost, CostLimits, Counted, WireError, count};

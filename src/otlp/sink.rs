@@ -104,6 +104,7 @@ impl Batch {
 }
 
 impl SpanSink for Batch {
+    #[inline]
     fn span(&mut self, record: SpanRecord) {
         self.spans.push(record);
     }

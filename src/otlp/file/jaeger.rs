@@ -184,10 +184,7 @@ impl<S: SpanSink> Import<'_, S> {
         let service = AttributeValue::Text(Cow::Borrowed(process.service_name.0.as_bytes()));
         let tags = process.tags.iter().map(|tag| (resource_name(&tag.key.0), tag.value.0.clone()));
         for (name, value) in std::iter::once((SERVICE_NAME, service)).chain(tags) {
-            // Nothing can fail here: the value is there already.
-            let taken: Result<(), std::convert::Infallible> =
-                self.decoder.resource_attribute(&mut draft, name, || Ok(value));
-            let Ok(()) = taken;
+            self.decoder.resource_attribute(&mut draft, name, &value);
         }
         self.decoder.end_resource(&draft, self.sink)
     }
@@ -211,9 +208,7 @@ impl<S: SpanSink> Import<'_, S> {
         };
         if self.span(resource, &older, draft)? && S::WANTS_DETAIL {
             for Tag { key, value } in &span.tags {
-                if let Some(text) = value.0.clone().text() {
-                    self.sink.attribute(key.0.as_bytes(), &text);
-                }
+                value.0.with_text(|text| self.sink.attribute(key.0.as_bytes(), text));
             }
             for log in &span.logs {
                 self.sink.event(Timestamp(log.timestamp.nanos()), log.name());

@@ -92,9 +92,10 @@ impl<S: SpanSink> Import<'_, S> {
         name: &str,
         value: AttributeValue<'a>,
     ) {
-        if let Some(wanted) = self.decoder.wants_span_attribute(draft, name.as_bytes()) {
-            self.decoder.span_attribute(draft, wanted, value);
+        if self.decoder.wants_span_attribute(name.as_bytes()) {
+            self.decoder.span_attribute(draft, 1, name.as_bytes(), &value);
         }
+        draft.attributes += 1;
     }
 }
 

@@ -133,9 +133,7 @@ impl<S: SpanSink> Import<'_, S> {
         };
         if self.span(resource, &older, draft)? && S::WANTS_DETAIL {
             for (name, value) in &span.tags {
-                if let Some(text) = value.0.clone().text() {
-                    self.sink.attribute(name.0.as_bytes(), &text);
-                }
+                value.0.with_text(|text| self.sink.attribute(name.0.as_bytes(), text));
             }
             for annotation in &span.annotations {
                 let at = Timestamp(annotation.timestamp.nanos());
@@ -152,9 +150,7 @@ impl<S: SpanSink> Import<'_, S> {
         let tags = span.tags.iter().filter(|(name, _)| self.decoder.is_resource_attribute(&name.0));
         let tags: Vec<_> = tags.map(|(name, value)| (name.0.as_bytes(), value.0.clone())).collect();
         for (name, value) in std::iter::once((SERVICE_NAME, service)).chain(tags) {
-            let taken: Result<(), std::convert::Infallible> =
-                self.decoder.resource_attribute(&mut draft, name, || Ok(value));
-            let Ok(()) = taken;
+            self.decoder.resource_attribute(&mut draft, name, &value);
         }
         self.decoder.end_resource(&draft, self.sink)
     }

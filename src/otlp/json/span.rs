@@ -157,20 +157,21 @@ impl<'de, S: SpanSink> List<'de> for Attributes<'_, '_, '_, 'de, S> {
         let SpanObject { walk, draft, attributes, .. } = &mut *self.0;
         if S::WANTS_DETAIL
             && attributes.len() < walk.decoder.rules.max_attributes
-            && let Some(text) = value.clone().text()
+            && let Some(value) = value.to_text()
         {
-            attributes.push(Attribute { name: key.clone(), value: text });
+            attributes.push(Attribute { name: key.clone(), value });
         }
-        if let Some(wanted) = walk.decoder.wants_span_attribute(draft, &key) {
-            walk.decoder.span_attribute(draft, wanted, value);
+        if walk.decoder.wants_span_attribute(&key) {
+            walk.decoder.span_attribute(draft, 1, &key, &value);
         }
+        draft.attributes += 1;
         Ok(true)
     }
 }
 
 struct Attribute<'de> {
     name: Cow<'de, [u8]>,
-    value: Cow<'de, [u8]>,
+    value: Vec<u8>,
 }
 
 #[derive(Default)]

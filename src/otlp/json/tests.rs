@@ -42,8 +42,8 @@ proptest! {
         let (names, rules) = testing::names_and_rules();
         let mut batch = Batch::default();
         let message = request.encode_to_vec();
-        let checked = wire::count(&message, &CostLimits::default()).unwrap();
-        Decoder::new(names.clone(), rules).protobuf(&checked, &mut batch).unwrap();
+        let counted = wire::count(&message, &CostLimits::default()).unwrap();
+        Decoder::new(names.clone(), rules).protobuf(&counted, &mut batch).unwrap();
         prop_assert_eq!(&json.0, &testing::seen(&batch.spans, &names));
         prop_assert_eq!(json.1.defects, batch.defects);
         prop_assert_eq!(json.0, testing::oracle(&request));
