@@ -3,11 +3,6 @@
 //! A shard numbers nodes and paths as it meets them; the definitions travel once, ahead of the first
 //! figure that uses them, and the judge translates. So nothing is shared and nothing is locked.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-
-use foldhash::fast::RandomState;
-
 use super::histogram::{Bucket, Sparse};
 use crate::model::{AttrSetId, KeyId, Nanos, Sym, TraceId};
 
@@ -204,35 +199,4 @@ impl Detail {
             self.add_attrs(AttrSum { attrs: AttrSetId::EMPTY, ..given_up });
         }
     }
-}
-
-/// A slice in the making: maps by number, emptied into [`SliceSums`].
-#[derive(Default)]
-pub(super) struct SliceTable {
-    pub(super) entries: Map<Id, EntrySum>,
-    pub(super) paths: Map<Id, PathSum>,
-    pub(super) nodes: Map<Id, NodeSum>,
-    pub(super) pairs: Map<(Id, Id), FanOut>,
-    pub(super) groups: Map<(Id, GroupKey), GroupSum>,
-}
-
-type Map<K, V> = HashMap<K, V, RandomState>;
-
-impl SliceTable {
-    /// The figures, in the order of the numbers.
-    pub(super) fn finish(self) -> SliceSums {
-        SliceSums {
-            entries: sorted(self.entries),
-            paths: sorted(self.paths),
-            nodes: sorted(self.nodes),
-            pairs: sorted(self.pairs),
-            groups: sorted(self.groups),
-        }
-    }
-}
-
-fn sorted<K: Ord + Copy + Hash, V>(map: Map<K, V>) -> Vec<(K, V)> {
-    let mut items: Vec<(K, V)> = map.into_iter().collect();
-    items.sort_unstable_by_key(|&(key, _)| key);
-    items
 }

@@ -4,37 +4,52 @@
 //! its path (on the way from which entry?). Numbers nodes and paths as they are met, up to a limit;
 //! beyond it time goes to the overflow node, which is never a suspect.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use foldhash::fast::RandomState;
-
-use super::aggregate::{GroupKey, Id, MAX_FAN_OUT, NodeKey, SliceIndex, SliceTable};
+use super::aggregate::{Id, NodeKey, SliceIndex, SliceSums};
 use super::critical_path::Costs;
 use super::dissect::main_entry;
-use super::histogram::bucket_of;
+use super::numbering::{Cursor, Numbering, group_of};
 use super::sampler::EntrySpan;
+use super::slices::{Piece, SliceTable};
 use super::tree::{Index, Tree, TreeSpan};
-use crate::model::{AttrSetId, Interner, Key, KeyId, Nanos, Span, SpanKind, TraceId};
+use crate::model::{Interner, Key, KeyId, Nanos, Span, SpanKind, TraceId};
 
 /// The numbering of one shard, and the scratch space of its work.
 pub(super) struct Analyzer {
     tree: Tree,
     costs: Costs,
     keys: KeyMemory,
-    nodes: Numbering<NodeKey>,
-    paths: Numbering<(Option<Id>, Id)>,
+    numbering: Numbering,
     /// Where each span of the trace at hand belongs; `None` for what hangs from no entry.
     placed: Vec<Option<Placed>>,
-    /// The request in which a node was last met, to count requests and not calls.
-    last_request: Vec<u64>,
-    request: u64,
-    /// Critical time of the entry at hand by group.
-    groups: Vec<(GroupKey, u64)>,
-    /// Nodes of the children of the span at hand.
-    siblings: Vec<Id>,
+    /// How many siblings of the span at hand took each path; zero between spans.
+    siblings: Vec<u32>,
+    request: Request,
     /// The spans of the trace at hand, as (entry, span).
     by_entry: Vec<(Index, Index)>,
+    /// Length of a slice of event time.
+    slice: Nanos,
+    slices: Slices,
+    /// Slices begun so far.
+    begun: u32,
 }
+
+/// What is counted once for each request and not for each call.
+#[derive(Default)]
+struct Request {
+    number: u64,
+    /// The request in which a node was last met.
+    last_met: Vec<u64>,
+    /// Critical time of the request at hand by group, and which of them are not zero.
+    critical: Vec<u64>,
+    groups: Vec<Id>,
+    /// Where groups are filed.
+    cursors: Vec<Cursor>,
+}
+
+/// Slices in the making, by event time.
+type Slices = BTreeMap<SliceIndex, SliceTable>;
 
 /// Operations resolved once per shard.
 #[derive(Default)]
@@ -47,44 +62,6 @@ impl KeyMemory {
             self.0.resize(at + 1, None);
         }
         *self.0[at].get_or_insert_with(|| names.resolve(id))
-    }
-}
-
-/// Dense numbers in order of first sight, up to a limit.
-struct Numbering<K> {
-    numbers: HashMap<K, Id, RandomState>,
-    /// Defined since last asked.
-    fresh: Vec<K>,
-    limit: usize,
-}
-
-impl<K: Copy + Eq + std::hash::Hash> Numbering<K> {
-    fn new(limit: usize) -> Numbering<K> {
-        let limit = limit.min(Id::MAX as usize);
-        Numbering { numbers: HashMap::default(), fresh: Vec::new(), limit }
-    }
-
-    fn number(&mut self, key: K) -> Option<Id> {
-        if let Some(&number) = self.numbers.get(&key) {
-            return Some(number);
-        }
-        if self.numbers.len() >= self.limit {
-            return None;
-        }
-        Some(self.define(key))
-    }
-
-    /// Numbers a key even beyond the limit: for the few that overflow itself needs.
-    fn number_anyway(&mut self, key: K) -> Id {
-        let known = self.numbers.get(&key).copied();
-        known.unwrap_or_else(|| self.define(key))
-    }
-
-    fn define(&mut self, key: K) -> Id {
-        let number = Id::try_from(self.numbers.len()).unwrap_or(Id::MAX);
-        self.numbers.insert(key, number);
-        self.fresh.push(key);
-        number
     }
 }
 
@@ -102,43 +79,40 @@ pub(super) struct Oddities {
 struct Placed {
     entry: Index,
     key: NodeKey,
-    node: Id,
     path: Id,
     /// For an edge: the child in the other service.
     callee: Option<Index>,
-}
-
-/// A piece of time: where it belongs and how much it is.
-#[derive(Clone, Copy)]
-struct Piece {
-    node: Id,
-    path: Id,
-    group: GroupKey,
-    self_time: Nanos,
-    critical: Nanos,
-    attrs: AttrSetId,
+    /// If it is the first of its siblings with this path: how many there are. Else 0.
+    siblings: u32,
 }
 
 impl Analyzer {
-    pub(super) fn new(max_nodes: usize, max_paths: usize) -> Analyzer {
+    pub(super) fn new(max_nodes: usize, max_paths: usize, slice: Nanos) -> Analyzer {
         Analyzer {
             tree: Tree::default(),
             costs: Costs::default(),
             keys: KeyMemory::default(),
-            nodes: Numbering::new(max_nodes),
-            paths: Numbering::new(max_paths),
+            numbering: Numbering::new(max_nodes, max_paths),
             placed: Vec::new(),
-            last_request: Vec::new(),
-            request: 0,
-            groups: Vec::new(),
             siblings: Vec::new(),
+            request: Request::default(),
             by_entry: Vec::new(),
+            slice,
+            slices: Slices::new(),
+            begun: 0,
         }
     }
 
     /// Nodes and paths numbered since last asked.
     pub(super) fn take_definitions(&mut self) -> (Vec<NodeKey>, Vec<(Option<Id>, Id)>) {
-        (std::mem::take(&mut self.nodes.fresh), std::mem::take(&mut self.paths.fresh))
+        self.numbering.take_fresh()
+    }
+
+    /// The figures of all slices, or of those before `end`, since last asked for them.
+    pub(super) fn take_slices(&mut self, end: Option<SliceIndex>) -> Vec<(SliceIndex, SliceSums)> {
+        let kept = end.map_or_else(Slices::new, |end| self.slices.split_off(&end));
+        let taken = std::mem::replace(&mut self.slices, kept).into_iter();
+        taken.map(|(slice, table)| (slice, table.finish(&self.numbering))).collect()
     }
 
     /// The entry of the trace analyzed last: the first, if there are several.
@@ -149,56 +123,71 @@ impl Analyzer {
     }
 
     /// Files a trace in the slices in which its entries ended.
-    pub(super) fn analyze(
-        &mut self,
-        trace: TraceId,
-        spans: &[Span],
-        names: &Interner,
-        slices: &mut BTreeMap<SliceIndex, SliceTable>,
-        slice: Nanos,
-    ) -> Oddities {
+    pub(super) fn analyze(&mut self, trace: TraceId, spans: &[Span], names: &Interner) -> Oddities {
         let keys = &mut self.keys;
         self.tree.build(spans, |span| keys.resolve(names, span.key));
         self.costs.compute(&self.tree);
         self.place_all();
+        self.count_siblings();
         // By entry, so that a trace of ten thousand consumers is not walked ten thousand times.
         let mut by_entry = std::mem::take(&mut self.by_entry);
         by_entry.clear();
         by_entry.extend(
             (0..).zip(&self.placed).filter_map(|(at, placed)| Some((placed.as_ref()?.entry, at))),
         );
-        by_entry.sort_unstable();
+        if !by_entry.is_sorted() {
+            by_entry.sort_unstable();
+        }
+        let mut slices = std::mem::take(&mut self.slices);
         for members in by_entry.chunk_by(|one, two| one.0 == two.0) {
             let end = self.tree.spans()[members[0].0].span.end;
-            self.file_entry(trace, members, slices.entry(end.0 / slice.0).or_default());
+            let table = slices.entry(end.0 / self.slice.0).or_insert_with(|| {
+                self.begun += 1;
+                SliceTable::new(self.begun)
+            });
+            self.file_entry(trace, members, table);
         }
-        self.by_entry = by_entry;
+        (self.by_entry, self.slices) = (by_entry, slices);
         Oddities { duplicates: self.tree.duplicates as u64, skewed: self.tree.skewed as u64 }
     }
 
-    /// Gives every span under an entry its node and its path; parents come first.
+    /// Gives every span under an entry its path; parents come first.
     fn place_all(&mut self) {
         self.placed.clear();
-        for index in 0..self.tree.spans().len() {
+        for (index, node) in self.tree.spans().iter().enumerate() {
             let placed = self.costs.of(index).entry.map(|entry| {
-                let parent = self.tree.spans()[index].parent;
-                let above = parent.and_then(|parent| self.placed[parent]).map(|above| above.path);
+                let above = node.parent.and_then(|parent| self.placed[parent]);
                 let (key, callee) = node_key(&self.tree, index);
-                let (node, path) = self.place(above, key);
-                Placed { entry, key, node, path, callee }
+                let above = above.map(|above| above.path);
+                let path = self.numbering.path(above, key, node.key.service);
+                Placed { entry, key, path, callee, siblings: 0 }
             });
             self.placed.push(placed);
         }
     }
 
-    /// The numbers of a node and of the path that ends with it.
-    fn place(&mut self, above: Option<Id>, key: NodeKey) -> (Id, Id) {
-        let node = self.nodes.number(key);
-        match node.and_then(|node| Some((node, self.paths.number((above, node))?))) {
-            Some(numbers) => numbers,
-            None => {
-                let overflow = self.nodes.number_anyway(NodeKey::Overflow);
-                (overflow, self.paths.number_anyway((None, overflow)))
+    /// How many calls of the same kind each call made.
+    fn count_siblings(&mut self) {
+        for parent in 0..self.placed.len() {
+            let children = self.tree.children(parent);
+            if let [only] = *children {
+                // Most calls make one other call or none.
+                if let Some(placed) = &mut self.placed[only] {
+                    placed.siblings = 1;
+                }
+                continue;
+            }
+            for &child in children {
+                let Some(Placed { path, .. }) = self.placed[child] else { continue };
+                let path = path as usize;
+                if path >= self.siblings.len() {
+                    self.siblings.resize(path + 1, 0);
+                }
+                self.siblings[path] += 1;
+            }
+            for &child in children {
+                let Some(placed) = &mut self.placed[child] else { continue };
+                placed.siblings = std::mem::take(&mut self.siblings[placed.path as usize]);
             }
         }
     }
@@ -207,91 +196,119 @@ impl Analyzer {
     fn file_entry(&mut self, trace: TraceId, members: &[(Index, Index)], table: &mut SliceTable) {
         let entry = members[0].0;
         let Some(Placed { path: entry_path, .. }) = self.placed[entry] else { return };
-        self.request += 1;
-        self.groups.clear();
-        let sum = table.entries.entry(entry_path).or_default();
-        sum.requests += 1;
-        sum.duration = sum.duration.saturating_add(self.tree.spans()[entry].duration().0);
+        table.add_request(entry_path, self.tree.spans()[entry].duration());
+        self.request.number += 1;
         for &(_, index) in members {
-            let Some(placed) = self.placed[index] else { continue };
-            self.file_span(trace, index, placed, table);
-            self.file_fan_out(index, placed.node, table);
+            if let Some(placed) = self.placed[index] {
+                self.file_span(trace, entry_path, index, &placed, table);
+            }
         }
-        for &(group, critical) in &self.groups {
-            let sum = table.groups.entry((entry_path, group)).or_default();
-            sum.critical = sum.critical.saturating_add(critical);
-            sum.squares = sum.squares.saturating_add(u128::from(critical) * u128::from(critical));
-        }
+        self.request.file_groups(table);
     }
 
-    fn file_span(&mut self, trace: TraceId, index: Index, placed: Placed, table: &mut SliceTable) {
+    fn file_span(
+        &mut self,
+        trace: TraceId,
+        entry: Id,
+        index: Index,
+        placed: &Placed,
+        table: &mut SliceTable,
+    ) {
         let cost = self.costs.of(index);
-        let TreeSpan { span, key, .. } = self.tree.spans()[index];
-        let Placed { node, path, .. } = placed;
-        let group = match placed.key {
-            NodeKey::Leaf(_, Some(peer)) => GroupKey::Peer(peer),
-            NodeKey::Leaf(_, None) => GroupKey::Unnamed(key.service),
-            NodeKey::Overflow => GroupKey::Overflow,
-            _ => GroupKey::Service(key.service),
-        };
+        let TreeSpan { span, key, parent, .. } = self.tree.spans()[index];
+        let Placed { path, siblings, .. } = *placed;
         let piece = Piece {
-            node,
             path,
-            group,
             self_time: cost.self_time,
             critical: cost.critical,
             attrs: span.attrs,
+            first_of_request: false,
+            siblings,
         };
-        let (NodeKey::Edge(client, callee), Some(child)) = (placed.key, placed.callee) else {
-            return self.file(trace, piece, table);
-        };
-        // An edge keeps its self-time for the operation's sake; what it costs is split in two.
-        self.file(trace, Piece { critical: Nanos::ZERO, ..piece }, table);
-        let far = self.tree.spans()[child].span;
-        let before = far.start.since(span.start).min(cost.self_time);
-        let attrs = far.attrs;
-        let (node, path) = self.place(Some(path), NodeKey::Request(client, callee));
-        let group = GroupKey::Request(key.service, callee);
-        let critical = cost.critical_before;
-        self.file(trace, Piece { node, path, group, self_time: before, critical, attrs }, table);
-        let (node, path) = self.place(Some(placed.path), NodeKey::Response(client, callee));
-        let group = GroupKey::Response(key.service, callee);
-        let (self_time, critical) = (cost.self_time - before, cost.critical - critical);
-        self.file(trace, Piece { node, path, group, self_time, critical, attrs }, table);
-    }
-
-    fn file(&mut self, trace: TraceId, piece: Piece, table: &mut SliceTable) {
-        let Piece { node, path, group, self_time, critical, attrs } = piece;
-        let sum = table.paths.entry(path).or_default();
-        sum.calls += 1;
-        sum.critical = sum.critical.saturating_add(critical.0);
-        let at = node as usize;
-        if at >= self.last_request.len() {
-            self.last_request.resize(at + 1, 0);
-        }
-        let first_of_request = self.last_request[at] != self.request;
-        self.last_request[at] = self.request;
-        let sum = table.nodes.entry(node).or_default();
-        sum.calls.requests += u64::from(first_of_request);
-        sum.observe(bucket_of(self_time), self_time, trace, attrs);
-        if critical > Nanos::ZERO {
-            match self.groups.iter_mut().find(|(known, _)| *known == group) {
-                Some((_, sum)) => *sum += critical.0,
-                None => self.groups.push((group, critical.0)),
+        if siblings > 0 && self.numbering.is_overflow(path) {
+            // Who called it cannot be read off the path.
+            if let Some(Placed { path: caller, .. }) = parent.and_then(|parent| self.placed[parent])
+            {
+                let node = |path| self.numbering.at(path).node;
+                table.add_overflowed(node(caller), node(path), siblings);
             }
         }
+        let (NodeKey::Edge(client, callee), Some(child)) = (placed.key, placed.callee) else {
+            return self.file(trace, entry, placed.key, key, piece, table);
+        };
+        // An edge keeps its self-time for the operation's sake; what it costs is split in two.
+        let whole = Piece { critical: Nanos::ZERO, ..piece };
+        self.file(trace, entry, placed.key, key, whole, table);
+        let far = self.tree.spans()[child].span;
+        let before = far.start.since(span.start).min(cost.self_time);
+        let piece = Piece { attrs: far.attrs, siblings: 0, ..piece };
+        let request = NodeKey::Request(client, callee);
+        let path = self.numbering.path(Some(placed.path), request, key.service);
+        let (self_time, critical) = (before, cost.critical_before);
+        let there = Piece { path, self_time, critical, ..piece };
+        self.file(trace, entry, request, key, there, table);
+        let response = NodeKey::Response(client, callee);
+        let path = self.numbering.path(Some(placed.path), response, key.service);
+        let (self_time, critical) = (cost.self_time - before, cost.critical - critical);
+        let back = Piece { path, self_time, critical, ..piece };
+        self.file(trace, entry, response, key, back, table);
     }
 
-    /// How many children of each node this one call had.
-    fn file_fan_out(&mut self, index: Index, parent: Id, table: &mut SliceTable) {
-        self.siblings.clear();
-        let children = self.tree.children(index).iter();
-        let nodes = children.filter_map(|&child| self.placed[child].map(|placed| placed.node));
-        self.siblings.extend(nodes);
-        self.siblings.sort_unstable();
-        for same in self.siblings.chunk_by(|one, two| one == two) {
-            let count = u8::try_from(same.len()).unwrap_or(MAX_FAN_OUT);
-            table.pairs.entry((parent, same[0])).or_default().add(count, 1);
+    /// Files a piece of time of a span whose operation is `operation`, as `key`.
+    fn file(
+        &mut self,
+        trace: TraceId,
+        entry: Id,
+        key: NodeKey,
+        operation: Key,
+        piece: Piece,
+        table: &mut SliceTable,
+    ) {
+        let path = self.numbering.at(piece.path);
+        let first_of_request = self.request.meets(path.node);
+        if piece.critical > Nanos::ZERO {
+            // What is beyond the limits has no entry of its own, and still somebody it belongs to.
+            let is_its_own = path.entry == entry && !self.numbering.is_overflow(piece.path);
+            let group = if is_its_own {
+                path.group
+            } else {
+                self.numbering.group(entry, group_of(key, operation.service))
+            };
+            self.request.add_critical(group, piece.critical);
+        }
+        table.add(&Piece { first_of_request, ..piece }, trace, &mut self.numbering);
+    }
+}
+
+impl Request {
+    /// Whether a node is met for the first time in the request at hand.
+    fn meets(&mut self, node: Id) -> bool {
+        let at = node as usize;
+        if at >= self.last_met.len() {
+            self.last_met.resize(at + 1, 0);
+        }
+        std::mem::replace(&mut self.last_met[at], self.number) != self.number
+    }
+
+    fn add_critical(&mut self, group: Id, critical: Nanos) {
+        let at = group as usize;
+        if at >= self.critical.len() {
+            self.critical.resize(at + 1, 0);
+            self.cursors.resize(at + 1, Cursor::default());
+        }
+        if self.critical[at] == 0 {
+            self.groups.push(group);
+        }
+        // Pieces of one request: they add up to its duration.
+        self.critical[at] = self.critical[at].saturating_add(critical.0);
+    }
+
+    /// The request is complete: files what each group took of it.
+    fn file_groups(&mut self, table: &mut SliceTable) {
+        for group in self.groups.drain(..) {
+            let at = group as usize;
+            let critical = std::mem::take(&mut self.critical[at]);
+            table.add_group(group, critical, &mut self.cursors[at]);
         }
     }
 }

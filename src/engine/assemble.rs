@@ -3,24 +3,33 @@
 //! A trace closes when its root is there and it has been quiet for a short grace, or at an idle or
 //! absolute deadline, or when room is needed. What closed is remembered for a while, so that a late
 //! span is known for one. All time here is arrival time. This file knows nothing of trees.
+//!
+//! Two hundred thousand traces may be open, so nothing here looks at all of them: a span costs a
+//! look-up, a trace three moves between lists, and memory comes and goes in chunks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
-use foldhash::fast::RandomState;
+mod index;
+mod packed;
+mod slab;
+mod timers;
 
 use super::account::{CloseReason, DropReason};
 use super::params::AssemblyParams;
 use crate::model::{Nanos, Span, SpanRecord, Timestamp, TraceId};
+use index::{Hashed, IdHasher, IdSet, Index};
+use packed::{BLOCK, Block, Packed};
+use slab::{NONE, Slab, Slot};
+use timers::{Filed, HasPlace, Step, Timers};
 
 /// Deadlines are kept in steps of this; a trace closes at most this much after its deadline.
 const STEP: Nanos = Nanos::from_millis(250);
 
 /// A trace that is done.
-pub struct ClosedTrace {
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedTrace<'a> {
     /// Which one.
     pub trace: TraceId,
     /// Its spans, in order of arrival.
-    pub spans: Vec<Span>,
+    pub spans: &'a [Span],
     /// Why it closed.
     pub reason: CloseReason,
 }
@@ -28,110 +37,123 @@ pub struct ClosedTrace {
 /// The open traces of one shard.
 pub struct Assembler {
     params: AssemblyParams,
-    open: HashMap<TraceId, OpenTrace, RandomState>,
-    /// Trace ids by the step in which they may be due. An open trace knows where it is filed; where
-    /// else it is found it has been filed anew since.
-    deadlines: BTreeMap<u64, Vec<TraceId>>,
+    hasher: IdHasher,
+    index: Index,
+    traces: Slab<OpenTrace>,
+    blocks: Slab<Block>,
+    timers: Timers,
     closed: Memory,
     spans: usize,
-    /// Emptied span lists, kept for the next traces.
-    spare: Vec<Vec<Span>>,
+    /// The spans of the trace closed last.
+    gathered: Vec<Span>,
 }
 
+#[derive(Clone, Copy)]
 struct OpenTrace {
-    spans: Vec<Span>,
+    trace: TraceId,
     first_arrival: Timestamp,
     last_arrival: Timestamp,
+    /// Its blocks: where the chain begins and ends.
+    first: Slot,
+    last: Slot,
+    spans: u32,
     has_root: bool,
-    filed: u64,
+    place: Filed,
+}
+
+impl HasPlace for OpenTrace {
+    fn place(&mut self) -> &mut Filed {
+        &mut self.place
+    }
 }
 
 impl Assembler {
-    /// Lists of spans kept for reuse; more would only hold memory after a peak.
-    const MAX_SPARE: usize = 1024;
-
     /// An empty one. The limits are those of this shard.
     pub fn new(params: AssemblyParams) -> Assembler {
+        let longest = params.grace.max(params.idle).max(params.max_age);
+        let horizon = usize::try_from(longest.0.div_ceil(STEP.0)).unwrap_or(usize::MAX);
         Assembler {
             closed: Memory::new(params.max_traces.saturating_mul(2)),
             params,
-            open: HashMap::default(),
-            deadlines: BTreeMap::new(),
+            hasher: IdHasher::default(),
+            index: Index::new(),
+            traces: Slab::new(),
+            blocks: Slab::new(),
+            timers: Timers::new(horizon),
             spans: 0,
-            spare: Vec::new(),
+            gathered: Vec::new(),
         }
     }
 
-    /// Takes a span in, or says why not.
-    pub fn insert(&mut self, record: SpanRecord, now: Timestamp) -> Result<(), DropReason> {
-        let SpanRecord { trace, span } = record;
-        let is_root = span.parent.is_none();
-        if let Some(open) = self.open.get_mut(&trace) {
-            if open.spans.len() >= self.params.max_spans_per_trace {
-                return Err(DropReason::TraceTooLarge);
+    /// Takes spans in but those that `refuse` has a reason against, and says of each that was not taken
+    /// why not. Of many open traces hardly one is in the processor's caches, so those of several spans
+    /// are looked up side by side before the first of them is touched: then the waits for memory overlap.
+    pub fn insert_all(
+        &mut self,
+        records: &[SpanRecord],
+        now: Timestamp,
+        refuse: impl Fn(&SpanRecord) -> Option<DropReason>,
+        mut dropped: impl FnMut(DropReason),
+    ) {
+        /// As many as a core can wait for at once.
+        const GROUP: usize = 16;
+        for group in records.chunks(GROUP) {
+            let mut found = [(Hashed::default(), None); GROUP];
+            for (found, record) in found.iter_mut().zip(group) {
+                let hashed = self.hasher.hash(record.trace);
+                *found = (hashed, self.find(hashed, record.trace));
             }
-            open.spans.push(span);
-            open.last_arrival = open.last_arrival.max(now);
-            if is_root && !open.has_root {
-                // The only event that brings a deadline forward; others are found out when due.
-                open.has_root = true;
-                file(&mut self.deadlines, &self.params, trace, open);
+            for slot in found.iter().filter_map(|(_, slot)| *slot) {
+                let last = self.traces.get(slot).last;
+                std::hint::black_box(self.blocks.get(last).next);
             }
-        } else {
-            if self.closed.contains(trace) {
-                return Err(DropReason::Late);
+            for (&(hashed, slot), record) in found.iter().zip(group) {
+                // One that was not there may have been opened by another span of the group.
+                let slot = slot.or_else(|| self.find(hashed, record.trace));
+                let taken = match (refuse(record), slot) {
+                    (Some(reason), _) => Err(reason),
+                    (None, Some(slot)) => self.add(slot, &record.span, now),
+                    (None, None) => self.open(hashed, record, now),
+                };
+                taken.unwrap_or_else(&mut dropped);
             }
-            let mut spans = self.spare.pop().unwrap_or_default();
-            spans.push(span);
-            let mut open = OpenTrace {
-                spans,
-                first_arrival: now,
-                last_arrival: now,
-                has_root: is_root,
-                filed: 0,
-            };
-            file(&mut self.deadlines, &self.params, trace, &mut open);
-            self.open.insert(trace, open);
         }
-        self.spans += 1;
-        Ok(())
+    }
+
+    #[inline]
+    fn find(&self, hashed: Hashed, trace: TraceId) -> Option<Slot> {
+        self.index.find(hashed, |slot| self.traces.get(slot).trace == trace)
     }
 
     /// The next trace that is due.
-    pub fn next_closed(&mut self, now: Timestamp) -> Option<ClosedTrace> {
-        while let Some((&step, _)) = self.deadlines.first_key_value() {
-            if step > now.0 / STEP.0 {
-                return None;
+    pub fn next_closed(&mut self, now: Timestamp) -> Option<ClosedTrace<'_>> {
+        let step = step_of(now);
+        while let Some(slot) = self.timers.next_due(&mut self.traces, step) {
+            let open = self.traces.get(slot);
+            let deadline = open.deadline(&self.params);
+            if deadline <= now {
+                let reason = open.due_reason(&self.params, now);
+                return Some(self.close(slot, reason));
             }
-            let Some(trace) = self.unfile(step) else { continue };
-            let open = self.open.get_mut(&trace)?;
-            if open.deadline(&self.params) <= now {
-                return self.close(trace, |open, params| due_reason(open, params, now));
-            }
-            file(&mut self.deadlines, &self.params, trace, open);
+            self.timers.unfile(&mut self.traces, slot);
+            self.timers.file(&mut self.traces, slot, step_at(deadline), step);
         }
         None
     }
 
     /// While there is more than the limits allow: the trace that was filed to close first.
-    pub fn next_over_limit(&mut self) -> Option<ClosedTrace> {
-        if self.open.len() <= self.params.max_traces && self.spans <= self.params.max_spans {
+    pub fn next_over_limit(&mut self) -> Option<ClosedTrace<'_>> {
+        if self.traces.len() <= self.params.max_traces && self.spans <= self.params.max_spans {
             return None;
         }
-        self.close_first(CloseReason::Limit)
+        let slot = self.timers.next()?;
+        Some(self.close(slot, CloseReason::Limit))
     }
 
     /// Any open trace, whatever its deadline: for the end of the stream.
-    pub fn next_open(&mut self) -> Option<ClosedTrace> {
-        self.close_first(CloseReason::Shutdown)
-    }
-
-    /// Gives back a list of spans for reuse.
-    pub fn recycle(&mut self, mut spans: Vec<Span>) {
-        if self.spare.len() < Assembler::MAX_SPARE {
-            spans.clear();
-            self.spare.push(spans);
-        }
+    pub fn next_open(&mut self) -> Option<ClosedTrace<'_>> {
+        let slot = self.timers.next()?;
+        Some(self.close(slot, CloseReason::Shutdown))
     }
 
     /// To be called now and then: forgets traces that closed long ago.
@@ -141,7 +163,7 @@ impl Assembler {
 
     /// Open traces.
     pub fn traces(&self) -> usize {
-        self.open.len()
+        self.traces.len()
     }
 
     /// Spans of open traces.
@@ -149,35 +171,101 @@ impl Assembler {
         self.spans
     }
 
-    fn close_first(&mut self, reason: CloseReason) -> Option<ClosedTrace> {
-        while let Some((&step, _)) = self.deadlines.first_key_value() {
-            if let Some(trace) = self.unfile(step) {
-                return self.close(trace, |_, _| reason);
-            }
-        }
-        None
+    /// Bytes held: open traces, and what is remembered of closed ones.
+    pub fn bytes(&self) -> usize {
+        let open = self.traces.bytes() + self.blocks.bytes() + self.index.bytes();
+        open + self.closed.bytes()
     }
 
-    fn close(
+    /// The first span of a trace.
+    fn open(
         &mut self,
-        trace: TraceId,
-        reason: impl FnOnce(&OpenTrace, &AssemblyParams) -> CloseReason,
-    ) -> Option<ClosedTrace> {
-        let open = self.open.remove(&trace)?;
-        self.spans -= open.spans.len();
-        self.closed.insert(trace);
-        let reason = reason(&open, &self.params);
-        Some(ClosedTrace { trace, spans: open.spans, reason })
+        hashed: Hashed,
+        record: &SpanRecord,
+        now: Timestamp,
+    ) -> Result<(), DropReason> {
+        if self.closed.contains(hashed, record.trace) {
+            return Err(DropReason::Late);
+        }
+        let block = self.new_block(&record.span);
+        let open = OpenTrace {
+            trace: record.trace,
+            first_arrival: now,
+            last_arrival: now,
+            first: block,
+            last: block,
+            spans: 1,
+            has_root: record.span.parent.is_none(),
+            place: Filed::NOWHERE,
+        };
+        let slot = self.traces.take(open);
+        *self.traces.get_mut(slot) = open;
+        self.index.insert(hashed, slot);
+        let deadline = step_at(open.deadline(&self.params));
+        self.timers.file(&mut self.traces, slot, deadline, step_of(now));
+        self.spans += 1;
+        Ok(())
     }
 
-    /// Takes one trace out of a step; `None` if what stood there has moved or closed.
-    fn unfile(&mut self, step: u64) -> Option<TraceId> {
-        let filed = self.deadlines.get_mut(&step)?;
-        let trace = filed.pop();
-        if filed.is_empty() {
-            self.deadlines.remove(&step);
+    /// Another span of a trace.
+    fn add(&mut self, slot: Slot, span: &Span, now: Timestamp) -> Result<(), DropReason> {
+        let open = self.traces.get_mut(slot);
+        if open.spans as usize >= self.params.max_spans_per_trace {
+            return Err(DropReason::TraceTooLarge);
         }
-        trace.filter(|trace| self.open.get(trace).is_some_and(|open| open.filed == step))
+        let within = open.spans as usize % BLOCK;
+        let last = open.last;
+        open.spans += 1;
+        open.last_arrival = open.last_arrival.max(now);
+        let is_first_root = span.parent.is_none() && !open.has_root;
+        if within > 0 {
+            self.blocks.get_mut(last).spans[within] = Packed::new(span);
+        } else {
+            let block = self.new_block(span);
+            self.blocks.get_mut(last).next = block;
+            self.traces.get_mut(slot).last = block;
+        }
+        if is_first_root {
+            // The only event that brings a deadline forward; others are found out when due.
+            let open = self.traces.get_mut(slot);
+            open.has_root = true;
+            let deadline = step_at(open.deadline(&self.params));
+            self.timers.unfile(&mut self.traces, slot);
+            self.timers.file(&mut self.traces, slot, deadline, step_of(now));
+        }
+        self.spans += 1;
+        Ok(())
+    }
+
+    fn new_block(&mut self, span: &Span) -> Slot {
+        let slot = self.blocks.take(Block::EMPTY);
+        let block = self.blocks.get_mut(slot);
+        block.spans[0] = Packed::new(span);
+        block.next = NONE;
+        slot
+    }
+
+    fn close(&mut self, slot: Slot, reason: CloseReason) -> ClosedTrace<'_> {
+        self.timers.unfile(&mut self.traces, slot);
+        let OpenTrace { trace, first, spans, .. } = *self.traces.get(slot);
+        self.traces.remove(slot);
+        let hashed = self.hasher.hash(trace);
+        self.index.remove(hashed, slot);
+        self.closed.insert(hashed, trace);
+        self.gathered.clear();
+        let (mut left, mut at) = (spans as usize, first);
+        while left > 0 {
+            let Block { spans, next } = self.blocks.get(at);
+            let here = left.min(BLOCK);
+            self.gathered.extend(spans[..here].iter().filter_map(Packed::unpack));
+            left -= here;
+            let next = *next;
+            self.blocks.remove(at);
+            at = next;
+        }
+        debug_assert_eq!(self.gathered.len(), spans as usize, "the chain holds what was counted");
+        self.spans -= self.gathered.len();
+        ClosedTrace { trace, spans: &self.gathered, reason }
     }
 }
 
@@ -186,58 +274,66 @@ impl OpenTrace {
         let quiet = if self.has_root { params.grace } else { params.idle };
         (self.last_arrival + quiet).min(self.first_arrival + params.max_age)
     }
-}
 
-fn file(
-    deadlines: &mut BTreeMap<u64, Vec<TraceId>>,
-    params: &AssemblyParams,
-    trace: TraceId,
-    open: &mut OpenTrace,
-) {
-    open.filed = open.deadline(params).0.div_ceil(STEP.0);
-    deadlines.entry(open.filed).or_default().push(trace);
-}
-
-fn due_reason(open: &OpenTrace, params: &AssemblyParams, now: Timestamp) -> CloseReason {
-    if open.has_root && now >= open.last_arrival + params.grace {
-        CloseReason::Complete
-    } else if now >= open.last_arrival + params.idle {
-        CloseReason::Idle
-    } else {
-        CloseReason::MaxAge
+    fn due_reason(&self, params: &AssemblyParams, now: Timestamp) -> CloseReason {
+        if self.has_root && now >= self.last_arrival + params.grace {
+            CloseReason::Complete
+        } else if now >= self.last_arrival + params.idle {
+            CloseReason::Idle
+        } else {
+            CloseReason::MaxAge
+        }
     }
+}
+
+/// The step in which a deadline has passed.
+fn step_at(deadline: Timestamp) -> Step {
+    deadline.0.div_ceil(STEP.0)
+}
+
+/// The step at hand.
+fn step_of(now: Timestamp) -> Step {
+    now.0 / STEP.0
 }
 
 /// Recently closed traces, in two generations of bounded size.
 struct Memory {
-    recent: HashSet<TraceId, RandomState>,
-    older: HashSet<TraceId, RandomState>,
+    recent: IdSet,
+    older: IdSet,
     rotated: Option<Timestamp>,
     limit: usize,
 }
 
 impl Memory {
     fn new(limit: usize) -> Memory {
-        Memory { recent: HashSet::default(), older: HashSet::default(), rotated: None, limit }
+        Memory { recent: IdSet::new(), older: IdSet::new(), rotated: None, limit }
     }
 
-    fn insert(&mut self, trace: TraceId) {
+    fn insert(&mut self, hashed: Hashed, trace: TraceId) {
         if self.recent.len() >= self.limit {
-            self.older = std::mem::take(&mut self.recent);
+            self.next_generation();
         }
-        self.recent.insert(trace);
+        self.recent.insert(hashed, trace);
     }
 
-    fn contains(&self, trace: TraceId) -> bool {
-        self.recent.contains(&trace) || self.older.contains(&trace)
+    fn contains(&self, hashed: Hashed, trace: TraceId) -> bool {
+        self.recent.contains(hashed, trace) || self.older.contains(hashed, trace)
     }
 
     fn rotate(&mut self, now: Timestamp, remember: Nanos) {
         let since = *self.rotated.get_or_insert(now);
         if now.since(since) >= remember {
-            self.older = std::mem::take(&mut self.recent);
+            self.next_generation();
             self.rotated = Some(now);
         }
+    }
+
+    fn next_generation(&mut self) {
+        self.older = std::mem::replace(&mut self.recent, IdSet::new());
+    }
+
+    fn bytes(&self) -> usize {
+        self.recent.bytes() + self.older.bytes()
     }
 }
 
@@ -266,6 +362,16 @@ mod tests {
         Timestamp(seconds * SECOND)
     }
 
+    fn insert(
+        assembler: &mut Assembler,
+        record: SpanRecord,
+        now: Timestamp,
+    ) -> Result<(), DropReason> {
+        let mut result = Ok(());
+        assembler.insert_all(&[record], now, |_| None, |reason| result = Err(reason));
+        result
+    }
+
     fn assembler() -> Assembler {
         Assembler::new(AssemblyParams {
             max_traces: 2,
@@ -277,8 +383,8 @@ mod tests {
     #[test]
     fn a_rooted_trace_closes_after_the_grace_since_its_last_span() {
         let mut assembler = assembler();
-        assembler.insert(record(1, 2, 1), at(0)).unwrap();
-        assembler.insert(record(1, 1, 0), at(3)).unwrap();
+        insert(&mut assembler, record(1, 2, 1), at(0)).unwrap();
+        insert(&mut assembler, record(1, 1, 0), at(3)).unwrap();
         assert!(assembler.next_closed(at(7)).is_none());
         let closed = assembler.next_closed(at(8)).unwrap();
         assert_eq!((closed.spans.len(), closed.reason), (2, CloseReason::Complete));
@@ -288,7 +394,7 @@ mod tests {
     #[test]
     fn a_rootless_trace_waits_for_the_idle_deadline() {
         let mut assembler = assembler();
-        assembler.insert(record(1, 2, 1), at(0)).unwrap();
+        insert(&mut assembler, record(1, 2, 1), at(0)).unwrap();
         assert!(assembler.next_closed(at(29)).is_none());
         assert_eq!(assembler.next_closed(at(30)).unwrap().reason, CloseReason::Idle);
     }
@@ -297,7 +403,7 @@ mod tests {
     fn a_trace_that_never_goes_quiet_closes_at_its_age() {
         let mut assembler = Assembler::new(AssemblyParams::default());
         for second in 0..120 {
-            assembler.insert(record(1, 2 + second, 1), at(second)).unwrap();
+            insert(&mut assembler, record(1, 2 + second, 1), at(second)).unwrap();
             assert!(assembler.next_closed(at(second)).is_none());
         }
         assert_eq!(assembler.next_closed(at(120)).unwrap().reason, CloseReason::MaxAge);
@@ -307,13 +413,13 @@ mod tests {
     fn late_span_is_refused_until_the_trace_is_forgotten() {
         let mut assembler = assembler();
         assembler.forget(at(0));
-        assembler.insert(record(1, 1, 0), at(0)).unwrap();
+        insert(&mut assembler, record(1, 1, 0), at(0)).unwrap();
         assembler.next_closed(at(5)).unwrap();
-        assert_eq!(assembler.insert(record(1, 2, 1), at(6)), Err(DropReason::Late));
+        assert_eq!(insert(&mut assembler, record(1, 2, 1), at(6)), Err(DropReason::Late));
         assembler.forget(at(300));
-        assert_eq!(assembler.insert(record(1, 2, 1), at(301)), Err(DropReason::Late));
+        assert_eq!(insert(&mut assembler, record(1, 2, 1), at(301)), Err(DropReason::Late));
         assembler.forget(at(600));
-        assert_eq!(assembler.insert(record(1, 2, 1), at(601)), Ok(()));
+        assert_eq!(insert(&mut assembler, record(1, 2, 1), at(601)), Ok(()));
     }
 
     #[test]
@@ -321,21 +427,45 @@ mod tests {
         let mut assembler = assembler();
         for trace in 1..=3 {
             let now = Timestamp(u64::try_from(trace).unwrap() * SECOND);
-            assembler.insert(record(trace, 1, 0), now).unwrap();
+            insert(&mut assembler, record(trace, 1, 0), now).unwrap();
         }
         let closed = assembler.next_over_limit().unwrap();
         assert_eq!((closed.trace.get(), closed.reason), (1, CloseReason::Limit));
         assert!(assembler.next_over_limit().is_none());
-        assembler.insert(record(2, 2, 1), at(3)).unwrap();
-        assembler.insert(record(2, 3, 1), at(3)).unwrap();
-        assert_eq!(assembler.insert(record(2, 4, 1), at(3)), Err(DropReason::TraceTooLarge));
+        insert(&mut assembler, record(2, 2, 1), at(3)).unwrap();
+        insert(&mut assembler, record(2, 3, 1), at(3)).unwrap();
+        assert_eq!(insert(&mut assembler, record(2, 4, 1), at(3)), Err(DropReason::TraceTooLarge));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_by_hours_holds_up_nothing_that_comes_then() {
+        let mut assembler = Assembler::new(AssemblyParams::default());
+        insert(&mut assembler, record(1, 1, 0), at(7_200)).unwrap();
+        assert!(assembler.next_closed(at(7_201)).is_none());
+        insert(&mut assembler, record(2, 1, 0), at(100)).unwrap();
+        insert(&mut assembler, record(1, 2, 1), at(100)).unwrap();
+        assert!(assembler.next_closed(at(104)).is_none());
+        assert_eq!(assembler.next_closed(at(105)).unwrap().trace.get(), 2);
+        assert!(assembler.next_closed(at(7_204)).is_none());
+        let closed = assembler.next_closed(at(7_205)).unwrap();
+        assert_eq!((closed.spans.len(), closed.reason), (2, CloseReason::Complete));
+    }
+
+    #[test]
+    fn a_clock_that_lags_by_a_second_delays_no_longer_than_that() {
+        let mut assembler =
+            Assembler::new(AssemblyParams { grace: Nanos::ZERO, ..AssemblyParams::default() });
+        assert!(assembler.next_closed(at(10)).is_none());
+        insert(&mut assembler, record(1, 1, 0), at(9)).unwrap();
+        assert!(assembler.next_closed(at(9)).is_none());
+        assert_eq!(assembler.next_closed(at(10)).unwrap().trace.get(), 1);
     }
 
     #[test]
     fn the_end_of_the_stream_closes_everything() {
         let mut assembler = assembler();
-        assembler.insert(record(1, 1, 0), at(0)).unwrap();
-        assembler.insert(record(2, 1, 0), at(0)).unwrap();
+        insert(&mut assembler, record(1, 1, 0), at(0)).unwrap();
+        insert(&mut assembler, record(2, 1, 0), at(0)).unwrap();
         assert_eq!(assembler.next_open().unwrap().reason, CloseReason::Shutdown);
         assert!(assembler.next_open().is_some() && assembler.next_open().is_none());
     }

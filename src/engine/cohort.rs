@@ -5,10 +5,10 @@
 //! evidence is asked for, because nothing is repeated every five seconds here. No trees are
 //! aligned and nothing is said about single spans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::aggregate::{Delta, FanOut, Id, SliceTable};
+use super::aggregate::{Delta, FanOut, Id, SliceSums};
 use super::analyze::{Analyzer, node_key};
 use super::attribute::{attribute, witnesses};
 use super::decompose::{Decomposition, decompose};
@@ -117,12 +117,13 @@ impl<'a> Cohorts<'a> {
         let small = baseline.len().min(spiked.len()) < Cohorts::TESTABLE;
         let params = set_params(small);
         let EngineParams { max_nodes, max_paths, .. } = EngineParams::default();
-        let mut analyzer = Analyzer::new(max_nodes, max_paths);
+        // A slice as long as time: everything falls into one.
+        let mut analyzer = Analyzer::new(max_nodes, max_paths, Nanos(u64::MAX));
         let (mut history, mut roles) = (History::default(), Roles::default());
         for (tick, traces) in [(1, baseline), (2, &[][..]), (NOW, spiked)] {
-            let table = file(&mut analyzer, traces, names);
+            let sums = file(&mut analyzer, traces, names);
             let (nodes, paths) = analyzer.take_definitions();
-            let delta = Delta { nodes, paths, slices: vec![(tick, table.finish())] };
+            let delta = Delta { nodes, paths, slices: vec![(tick, sums)] };
             let new_nodes = history.define(0, &delta);
             roles.meet(new_nodes, &history, names);
             history.merge(0, delta.slices);
@@ -285,13 +286,12 @@ fn set_params(small: bool) -> DetectionParams {
     }
 }
 
-fn file(analyzer: &mut Analyzer, traces: &[TraceSpans<'_>], names: &Interner) -> SliceTable {
-    // A slice as long as time: everything falls into one.
-    let mut slices = BTreeMap::new();
+fn file(analyzer: &mut Analyzer, traces: &[TraceSpans<'_>], names: &Interner) -> SliceSums {
     for TraceSpans { trace, spans } in traces {
-        analyzer.analyze(*trace, spans, names, &mut slices, Nanos(u64::MAX));
+        analyzer.analyze(*trace, spans, names);
     }
-    slices.remove(&0).unwrap_or_default()
+    let slices = analyzer.take_slices(None).into_iter();
+    slices.map(|(_, sums)| sums).next().unwrap_or_default()
 }
 
 #[cfg(test)]

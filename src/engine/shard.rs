@@ -3,28 +3,29 @@
 //! Spans come in by trace id, so a trace is all in one shard and nothing here is shared or locked.
 //! The shard draws no conclusions; it hands mergeable sums to the judge at every tick.
 
-use std::collections::BTreeMap;
-
 use super::account::{Account, DropReason};
-use super::aggregate::{Delta, SliceIndex, SliceTable};
+use super::aggregate::Delta;
 use super::analyze::Analyzer;
 use super::assemble::{Assembler, ClosedTrace};
 use super::params::{AssemblyParams, EngineParams};
 use super::sampler::{Sampler, Samples};
-use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
+use crate::model::{Interner, SpanRecord, Timestamp};
 
 /// Traces in, sums out.
 pub struct Shard {
     assembly: AssemblyParams,
-    slice: Nanos,
     assembler: Assembler,
+    work: Work,
+    /// The time of the last tick: what is too old is measured from it.
+    ticked: Option<Timestamp>,
+}
+
+/// What traces become once they are closed.
+struct Work {
     analyzer: Analyzer,
-    slices: BTreeMap<SliceIndex, SliceTable>,
     account: Account,
     /// Sets traces aside for people to look at, if anybody may.
     sampler: Option<Sampler>,
-    /// The time of the last tick: what is too old is measured from it.
-    ticked: Option<Timestamp>,
 }
 
 impl Shard {
@@ -38,56 +39,67 @@ impl Shard {
         };
         Shard {
             assembly,
-            slice: params.detection.slice,
             assembler: Assembler::new(assembly),
-            analyzer: Analyzer::new(params.max_nodes, params.max_paths),
-            slices: BTreeMap::new(),
-            account: Account::default(),
-            sampler: None,
+            work: Work {
+                analyzer: Analyzer::new(params.max_nodes, params.max_paths, params.detection.slice),
+                account: Account::default(),
+                sampler: None,
+            },
             ticked: None,
         }
     }
 
     /// The same, setting traces aside for [`Shard::take_samples`].
-    pub fn sampling(self) -> Shard {
-        Shard { sampler: Some(Sampler::default()), ..self }
+    pub fn sampling(mut self) -> Shard {
+        self.work.sampler = Some(Sampler::default());
+        self
     }
 
     /// Traces set aside since this was last asked.
     pub fn take_samples(&mut self) -> Samples {
-        self.sampler.as_mut().map(Sampler::take).unwrap_or_default()
+        self.work.sampler.as_mut().map(Sampler::take).unwrap_or_default()
     }
 
     /// Takes spans in. `now` is the time of their arrival.
     pub fn ingest(&mut self, records: &[SpanRecord], now: Timestamp, names: &Interner) {
-        for &record in records {
-            self.account.accepted += 1;
-            if let Err(reason) = self.admit(record, now) {
-                self.account.drop_spans(reason, 1);
-            }
-        }
+        self.work.account.accepted += records.len() as u64;
+        let Shard { assembly, assembler, work, ticked } = self;
+        let refuse = |record: &SpanRecord| refused(record, assembly, now, *ticked);
+        assembler.insert_all(records, now, refuse, |reason| work.account.drop_spans(reason, 1));
         // Closing makes room at once where a limit was passed.
         while let Some(closed) = self.assembler.next_over_limit() {
-            self.analyze(closed, names);
+            self.work.analyze(&closed, names);
+        }
+    }
+
+    /// Closes what is due at `now`, one trace after the other until it comes to so many spans: for whoever
+    /// has other things to do than to wait for the next tick to close all at once.
+    pub fn close_some(&mut self, now: Timestamp, spans: usize, names: &Interner) {
+        let mut closed_spans = 0;
+        while closed_spans < spans
+            && let Some(closed) = self.assembler.next_closed(now)
+        {
+            closed_spans += closed.spans.len();
+            self.work.analyze(&closed, names);
         }
     }
 
     /// Closes what is due at `now` and hands over the sums since the last tick.
     pub fn tick(&mut self, now: Timestamp, names: &Interner) -> Delta {
         while let Some(closed) = self.assembler.next_closed(now) {
-            self.analyze(closed, names);
+            self.work.analyze(&closed, names);
         }
         self.assembler.forget(now);
         self.ticked = self.ticked.max(Some(now));
-        self.take_delta()
+        self.work.take_delta()
     }
 
     /// Closes everything: the stream has ended.
     pub fn finish(&mut self, names: &Interner) -> Delta {
         while let Some(closed) = self.assembler.next_open() {
-            self.analyze(closed, names);
+            self.work.analyze(&closed, names);
         }
-        self.take_delta()
+        self.work.take_delta()
     }
 
     /// What became of the spans so far.
@@ -95,42 +107,45 @@ impl Shard {
         Account {
             pending_spans: self.assembler.spans() as u64,
             pending_traces: self.assembler.traces() as u64,
-            ..self.account.clone()
+            ..self.work.account.clone()
         }
     }
+}
 
-    fn admit(&mut self, record: SpanRecord, now: Timestamp) -> Result<(), DropReason> {
-        let end = record.span.end;
-        if self.ticked.is_some_and(|ticked| end + self.assembly.max_span_age < ticked) {
-            return Err(DropReason::TooOld);
-        }
-        if end > now + self.assembly.max_span_ahead {
-            return Err(DropReason::FromFuture);
-        }
-        if end.since(record.span.start) > self.assembly.max_span_duration {
-            return Err(DropReason::TooLong);
-        }
-        self.assembler.insert(record, now)
+/// Why a span that arrives at `now` is not worth looking for its trace.
+fn refused(
+    record: &SpanRecord,
+    limits: &AssemblyParams,
+    now: Timestamp,
+    ticked: Option<Timestamp>,
+) -> Option<DropReason> {
+    let end = record.span.end;
+    if ticked.is_some_and(|ticked| end + limits.max_span_age < ticked) {
+        return Some(DropReason::TooOld);
     }
+    if end > now + limits.max_span_ahead {
+        return Some(DropReason::FromFuture);
+    }
+    let too_long = end.since(record.span.start) > limits.max_span_duration;
+    too_long.then_some(DropReason::TooLong)
+}
 
-    fn analyze(&mut self, closed: ClosedTrace, names: &Interner) {
-        let ClosedTrace { trace, spans, reason } = closed;
-        let slices = &mut self.slices;
-        let odd = self.analyzer.analyze(trace, &spans, names, slices, self.slice);
+impl Work {
+    fn analyze(&mut self, closed: &ClosedTrace<'_>, names: &Interner) {
+        let ClosedTrace { trace, spans, reason } = *closed;
+        let odd = self.analyzer.analyze(trace, spans, names);
         if let (Some(sampler), Some(entry)) = (&mut self.sampler, self.analyzer.entry()) {
-            sampler.consider(trace, entry, &spans);
+            sampler.consider(trace, entry, spans);
         }
         self.account.close_trace(reason);
         self.account.drop_spans(DropReason::Duplicate, odd.duplicates);
         self.account.analyzed += spans.len() as u64 - odd.duplicates;
         self.account.skewed += odd.skewed;
-        self.assembler.recycle(spans);
     }
 
     fn take_delta(&mut self) -> Delta {
-        let slices = std::mem::take(&mut self.slices);
         let (nodes, paths) = self.analyzer.take_definitions();
-        let slices = slices.into_iter().map(|(index, table)| (index, table.finish())).collect();
+        let slices = self.analyzer.take_slices(None);
         Delta { nodes, paths, slices }
     }
 }

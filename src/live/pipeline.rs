@@ -312,6 +312,9 @@ impl ShardWorker {
             match parcels.recv_timeout(Duration::from_nanos(next_tick.since(now).0)) {
                 Ok(Parcel { records, arrived, _permit }) => {
                     self.shard.ingest(&records, arrived, &self.shared.names);
+                    // As much goes as comes, and a little more: nothing piles up for the tick.
+                    let share = 2 * records.len();
+                    self.shard.close_some(arrived, share, &self.shared.names);
                     self.settle();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
