@@ -3,10 +3,12 @@
 //! Each is tested in several windows that end now. Whether a rise is *believed* is decided here; how
 //! large it is and whose it is, elsewhere. Nothing is hot while its baseline is too short.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
+use super::age::Age;
 use super::aggregate::{GroupKey, GroupSum, Id, NodeKey};
-use super::decompose::{Decomposition, NodePart};
+use super::decompose::{Decomposition, EntryPart, NodePart};
 use super::graph::{Group, Pair};
 use super::histogram::{Bucket, Dense, Distribution, Sparse};
 use super::history::History;
@@ -14,7 +16,7 @@ use super::node::Node;
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
 use super::rolling::{Cohort, Tick, buckets};
-use super::spread::{FAR, LOG_OFFSET, cuts, reach, slackened};
+use super::spread::{FAR, cuts, reach, slackened};
 use super::statistics::{Moments, Share, mean_rose, share_rose};
 
 /// Everything that is hot.
@@ -76,40 +78,84 @@ impl Shift {
         if baseline.count() == 0 || recent.count() == 0 {
             return Shift::default();
         }
-        let before = baseline.quantiles(DECILES);
-        let after = recent.quantiles(DECILES);
+        Shift::of(&baseline.quantiles(DECILES), &recent.quantiles(DECILES))
+    }
+
+    /// Between the deciles of both.
+    fn of(before: &[f64; 9], after: &[f64; 9]) -> Shift {
         let mut shift = Shift::default();
-        for (before, after) in before.into_iter().zip(after) {
+        for (before, after) in before.iter().zip(after) {
             shift.nanos += (after - before - (0.2 * before + 0.3e6)).max(0.0);
-            shift.hit += f64::from(u8::from(after > 1.5 * before + 0.5e6));
+            shift.hit += f64::from(u8::from(*after > 1.5 * before + 0.5e6));
         }
         let deciles = DECILES.len() as f64;
         Shift { nanos: shift.nanos / deciles, hit: shift.hit / deciles }
     }
 }
 
+/// Windows that end now, the shortest first.
+struct Windows<const N: usize> {
+    /// How long each is, in slices.
+    slices: [u64; N],
+    /// The oldest slice of each.
+    froms: [Tick; N],
+}
+
+/// The calls of a node in a window.
+struct Recent<'a> {
+    /// Its oldest slice.
+    from: Tick,
+    calls: &'a Dense,
+    /// Requests they occurred in.
+    requests: u64,
+}
+
 impl Scene<'_> {
-    /// Tests everything in the window of `window` slices, taken apart in `parts`.
-    pub(super) fn hot(&self, window: u64, parts: &Decomposition) -> Hot {
-        let from = (self.now + 1).saturating_sub(window);
+    /// Tests everything in the windows of so many slices, taken apart in `parts`; the shortest stands first.
+    pub(super) fn hot<const N: usize>(&self, windows: [u64; N], parts: &[Decomposition; N]) -> Hot {
+        let from = |window| (self.now + 1).saturating_sub(window);
+        let windows = Windows { slices: windows, froms: windows.map(from) };
         let mut hot = Hot::default();
-        let mut recent = Dense::default();
-        for &(id, ref part) in &parts.nodes {
+        self.find_slower(&windows, parts, &mut hot);
+        self.find_fan_outs(&windows, parts, &mut hot);
+        self.find_new_operations(&windows, parts, &mut hot);
+        hot
+    }
+
+    /// Triggers a, b and e. What a node's slices hold is read once for all windows.
+    fn find_slower<const N: usize>(
+        &self,
+        windows: &Windows<N>,
+        parts: &[Decomposition; N],
+        hot: &mut Hot,
+    ) {
+        let Windows { slices, froms } = windows;
+        let nodes = parts.each_ref().map(|parts| parts.nodes.as_slice());
+        let mut recent: [Dense; N] = std::array::from_fn(|_| Dense::default());
+        for (id, parts) in side_by_side(nodes) {
             let node = self.history.node(id);
             // A node that cost nothing more is never material; most are sorted out here, cheaply.
-            let is_candidate = part.per_call > 0 && self.can_be_hot(id);
-            if !is_candidate || !node.age.can_test(self.now, window, self.params) {
+            let mut is_candidate = parts.map(|part| part.is_some_and(|part| part.per_call > 0));
+            if !is_candidate.contains(&true) || !self.can_be_hot(id) {
                 continue;
             }
-            recent.clear();
-            let requests = node.window(from, &mut recent);
-            if self.is_shifted(id, part, from, &recent, requests) {
+            for (is_candidate, window) in is_candidate.iter_mut().zip(slices) {
+                *is_candidate &= node.age.can_test(self.now, *window, self.params);
+            }
+            let Some(longest) = is_candidate.iter().rposition(|is_candidate| *is_candidate) else {
+                continue;
+            };
+            let requests = node.windows(froms, &mut recent[..=longest]);
+            let usual = LazyCell::new(|| node.baseline().quantiles(DECILES));
+            let is_shifted = (0..=longest).filter(|&at| is_candidate[at]).any(|at| {
+                let Some(part) = parts[at] else { return false };
+                let window = Recent { from: froms[at], calls: &recent[at], requests: requests[at] };
+                self.is_shifted(id, part, &window, &usual)
+            });
+            if is_shifted {
                 hot.nodes.insert(id);
             }
         }
-        self.find_fan_outs(window, from, parts, &mut hot);
-        self.find_new_operations(window, from, parts, &mut hot);
-        hot
     }
 
     fn can_be_hot(&self, id: Id) -> bool {
@@ -120,9 +166,8 @@ impl Scene<'_> {
         &self,
         id: Id,
         part: &NodePart,
-        from: Tick,
-        recent: &Dense,
-        requests: u64,
+        window: &Recent<'_>,
+        usual: &LazyCell<[f64; 9], impl FnOnce() -> [f64; 9]>,
     ) -> bool {
         let node = self.history.node(id);
         let price = self.history.price_of_node(id).unwrap_or(0.0);
@@ -130,12 +175,15 @@ impl Scene<'_> {
         let p = self.params;
         let felt =
             rise > p.min_rise && part.per_call as f64 > p.min_share * part.entry_duration as f64;
+        let &Recent { from, calls: recent, requests } = window;
         let dependence = self.dependence(recent, requests);
         if felt && rise > p.min_drift * price && self.typical_call_rose(node, recent, dependence) {
             return true;
         }
         let material = (felt && rise > p.min_rise_ratio * price) || {
-            let shift = Shift::between(node.baseline(), recent).nanos;
+            let is_empty = node.baseline().is_empty() || recent.count() == 0;
+            let shift =
+                if is_empty { 0.0 } else { Shift::of(usual, &recent.quantiles(DECILES)).nanos };
             shift > p.min_rise_off_path
                 && shift > p.min_rise_ratio_off_path * node.baseline().quantile(0.5)
         };
@@ -188,8 +236,8 @@ impl Scene<'_> {
         if recent.count() < p.min_recent || baseline.count() < p.min_learned {
             return false;
         }
-        let (mean, spread) = recent.log_moments(LOG_OFFSET);
-        let (usual, variance) = baseline.log_moments(LOG_OFFSET);
+        let (mean, spread) = recent.log_moments();
+        let (usual, variance) = baseline.log_moments();
         let chance = variance.max(spread)
             * (dependence / recent.count() as f64 + 1.0 / baseline.count() as f64);
         let drift = node.spread().drift_variance(p.usual_drift * p.usual_drift);
@@ -215,18 +263,28 @@ impl Scene<'_> {
 
     /// Trigger c: one call of the parent makes more calls of the child than it ever did. Calls whose
     /// far side was lost are left out: a lost batch of spans looks like new calls.
-    fn find_fan_outs(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
+    fn find_fan_outs<const N: usize>(
+        &self,
+        windows: &Windows<N>,
+        parts: &[Decomposition; N],
+        hot: &mut Hot,
+    ) {
         let p = self.params;
-        for &(parent_id, _) in &parts.nodes {
+        let nodes = parts.each_ref().map(|parts| parts.nodes.as_slice());
+        for (parent_id, parts) in side_by_side(nodes) {
             let parent = self.history.node(parent_id);
-            let ready = parent.age.can_test(self.now, window, p)
-                && parent.age.learned() >= 2 * window_for_structure(p);
-            if !ready || parent.fan_outs.is_empty() {
+            let learned = parent.baseline().count();
+            if parent.fan_outs.is_empty() || learned < p.min_learned || !self.is_known(&parent.age)
+            {
                 continue;
             }
-            let learned = parent.baseline().count();
-            let recent = parent.calls_since(from);
-            if recent < p.min_recent || learned < p.min_learned {
+            let recent = parent.calls_since_each(&windows.froms);
+            let is_tested: [bool; N] = std::array::from_fn(|at| {
+                parts[at].is_some()
+                    && recent[at] >= p.min_recent
+                    && parent.age.can_test(self.now, windows.slices[at], p)
+            });
+            if !is_tested.contains(&true) {
                 continue;
             }
             for &Pair { child, sums: ref counts, .. } in self.history.fan_outs(parent_id) {
@@ -236,11 +294,17 @@ impl Scene<'_> {
                 let cut = 0.5 + p.fan_out_growth * usual_maximum(counts.baseline(), learned);
                 let share = |slow: u64, all: u64| Share { slow: slow as f64, all: all as f64 };
                 // Most never come near the cut: read without being put together.
-                let young = counts.recent().records().filter(|(tick, _)| *tick >= from);
-                let now = young.map(|(_, mut body)| above(buckets(&mut body), cut)).sum();
-                let before = above(counts.baseline().iter(), cut);
-                let evidence = share_rose(share(now, recent), share(before, learned), p.min_slow);
-                if evidence >= p.min_evidence {
+                let recent_counts = counts.recent();
+                let slow = recent_counts
+                    .sums_since(&windows.froms, |mut body| above(buckets(&mut body), cut));
+                let before = LazyCell::new(|| share(above(counts.baseline().iter(), cut), learned));
+                let is_hot = (0..N).any(|at| {
+                    is_tested[at]
+                        && slow[at] as f64 >= p.min_slow
+                        && share_rose(share(slow[at], recent[at]), *before, p.min_slow)
+                            >= p.min_evidence
+                });
+                if is_hot {
                     hot.fan_outs.insert((parent_id, child));
                 }
             }
@@ -248,29 +312,63 @@ impl Scene<'_> {
     }
 
     /// Trigger d: an entry spends more on a group, and most of it on operations without a baseline.
-    fn find_new_operations(&self, window: u64, from: Tick, parts: &Decomposition, hot: &mut Hot) {
+    fn find_new_operations<const N: usize>(
+        &self,
+        windows: &Windows<N>,
+        parts: &[Decomposition; N],
+        hot: &mut Hot,
+    ) {
         let p = self.params;
-        for &(entry_id, ref part) in &parts.entries {
+        let entries = parts.each_ref().map(|parts| parts.entries.as_slice());
+        for (entry_id, parts) in side_by_side(entries) {
             let entry = self.history.entry(entry_id);
-            let ready = entry.age.can_test(self.now, window, p)
-                && entry.age.learned() >= 2 * window_for_structure(p);
             let learned = entry.sums.baseline().requests;
-            if !ready || part.requests < p.min_recent || learned < p.min_learned {
+            if learned < p.min_learned || !self.is_known(&entry.age) {
                 continue;
             }
-            for (order, Group { key, sums, .. }) in self.history.groups(entry_id) {
-                let Some(rise) =
-                    group_rose(&sums.since(from), part.requests, sums.baseline(), learned, p)
-                else {
-                    continue;
-                };
-                let material = rise > 0.03 * part.baseline_mean && rise > 1e6;
-                let new = self.time_on_new_nodes(entry_id, *key, from) / part.requests as f64;
-                if material && new > 0.5 * rise {
+            let tested: [Option<&EntryPart>; N] = std::array::from_fn(|at| {
+                parts[at].filter(|part| {
+                    part.requests >= p.min_recent
+                        && entry.age.can_test(self.now, windows.slices[at], p)
+                })
+            });
+            if tested.iter().all(Option::is_none) {
+                continue;
+            }
+            for (order, group) in self.history.groups(entry_id) {
+                let critical =
+                    group.sums.recent().sums_since(&windows.froms, |mut body| body.int());
+                let before = group.sums.baseline().critical as f64 / learned as f64;
+                let is_hot = (0..N).any(|at| {
+                    tested[at].is_some_and(|part| {
+                        let rise = critical[at] as f64 / part.requests as f64 - before;
+                        // Most stop here, before their squares are read.
+                        rise > 0.03 * part.baseline_mean
+                            && rise > 1e6
+                            && self.is_new(entry_id, group, windows.froms[at], part.requests)
+                    })
+                });
+                if is_hot {
                     hot.new_operations.insert((entry_id, order));
                 }
             }
         }
+    }
+
+    /// Whether a group's rise is beyond chance, and most of it on operations without a baseline.
+    fn is_new(&self, entry: Id, group: &Group, from: Tick, requests: u64) -> bool {
+        let learned = self.history.entry(entry).sums.baseline().requests;
+        let Group { key, sums, .. } = group;
+        let rise = group_rose(&sums.since(from), requests, sums.baseline(), learned, self.params);
+        rise.is_some_and(|rise| {
+            self.time_on_new_nodes(entry, *key, from) / requests as f64 > 0.5 * rise
+        })
+    }
+
+    /// Structure needs longer to be known than speed: a call that is made once in a while is not new.
+    fn is_known(&self, age: &Age) -> bool {
+        let [.., longest] = self.params.windows;
+        age.learned() >= 2 * longest
     }
 
     /// Critical nanoseconds of a group under an entry, on nodes with hardly a baseline.
@@ -295,22 +393,30 @@ impl Scene<'_> {
     }
 }
 
-/// Structure needs longer to be known than speed: a call that is made once in a while is not new.
-fn window_for_structure(params: &DetectionParams) -> u64 {
-    let [.., longest] = params.windows;
-    longest
+/// Goes through several ascending lists at once: a number, and what each list has for it.
+fn side_by_side<T, const N: usize>(
+    mut lists: [&[(Id, T)]; N],
+) -> impl Iterator<Item = (Id, [Option<&T>; N])> {
+    std::iter::from_fn(move || {
+        let id = lists.iter().filter_map(|list| list.first()).map(|&(id, _)| id).min()?;
+        let items = lists.each_mut().map(|list| {
+            let ((_, item), others) = list.split_first().filter(|((first, _), _)| *first == id)?;
+            *list = others;
+            Some(item)
+        });
+        Some((id, items))
+    })
 }
 
 fn moments(distribution: &impl Distribution) -> Moments {
-    let (mean, variance) = distribution.log_moments(1e5);
+    let (mean, variance) = distribution.log_moments();
     Moments { count: distribution.count() as f64, mean, variance }
 }
 
 /// The largest count that more than one call of the parent in a thousand reaches.
 fn usual_maximum(counts: &Sparse, parent_calls: u64) -> f64 {
     let mut reached = 0u64;
-    let descending: Vec<_> = counts.iter().collect();
-    for &(count, calls) in descending.iter().rev() {
+    for (count, calls) in counts.iter().rev() {
         reached += u64::from(calls);
         if reached as f64 > 0.001 * parent_calls as f64 {
             return f64::from(count);

@@ -245,13 +245,9 @@ impl Judge {
     /// What is hot in any window, under the entries that `chosen` picks.
     fn hot(&self, chosen: impl Fn(Id) -> bool, params: DetectionParams) -> Hot {
         let scene = Scene { params: &params, ..self.scene() };
-        let mut hot = Hot::default();
         let windows = params.windows.map(|window| Cohort::newest(window, self.tick));
         let parts = decompose(scene.history, &windows, chosen, &params);
-        for (window, parts) in params.windows.into_iter().zip(&parts) {
-            hot.extend(&scene.hot(window, parts));
-        }
-        hot
+        scene.hot(params.windows, &parts)
     }
 
     /// No incident is open: does one open?

@@ -87,8 +87,9 @@ impl Node {
     pub(super) fn follow(&mut self, now: Tick, params: &DetectionParams) {
         self.age.advance(now, params);
         let step = self.age.step(now, params);
-        let past = self.calls.recent().since(0).take_while(|&(tick, _)| step.is_past(tick));
-        for (tick, calls) in past.filter(|&(tick, _)| step.absorbs(tick)) {
+        let past = self.calls.recent().records().take_while(|&(tick, _)| step.is_past(tick));
+        for (tick, mut body) in past.filter(|&(tick, _)| step.absorbs(tick)) {
+            let calls = Calls::read(&mut body);
             let spread = Spread::of(&calls.histogram, &self.calls.baseline().histogram, params);
             self.spread.add(tick, &spread);
         }
@@ -150,6 +151,30 @@ impl Node {
         young.map(|(_, body)| add_calls(body, into)).sum()
     }
 
+    /// Self-times of the slices from each of `froms` on, of which the newest stands first, as far as
+    /// `into` reaches; returns the requests they occurred in.
+    pub(super) fn windows<const N: usize>(
+        &self,
+        froms: &[Tick; N],
+        into: &mut [Dense],
+    ) -> [u64; N] {
+        into.iter_mut().for_each(Dense::clear);
+        let mut requests = [0; N];
+        for (tick, body) in self.calls.recent().records() {
+            // In the shortest window it belongs to; the others hold that.
+            if let Some(at) = froms[..into.len()].iter().position(|&from| tick >= from) {
+                requests[at] += add_calls(body, &mut into[at]);
+            }
+        }
+        for longer in 1..into.len() {
+            requests[longer] += requests[longer - 1];
+            let (shorter, rest) = into.split_at_mut(longer);
+            let filled = shorter[longer - 1].filled();
+            filled.for_each(|(bucket, count)| rest[0].add_to(bucket, count));
+        }
+        requests
+    }
+
     /// Self-times of one slice, added to `into`.
     pub(super) fn slice(&self, tick: Tick, into: &mut Dense) {
         let mut records = self.calls.recent().records();
@@ -162,6 +187,11 @@ impl Node {
     pub(super) fn calls_since(&self, from: Tick) -> u64 {
         let young = self.calls.recent().records().filter(|(tick, _)| *tick >= from);
         young.map(|(_, mut body)| body.int()).sum()
+    }
+
+    /// The same from each of several slices on, of which the newest stands first.
+    pub(super) fn calls_since_each<const N: usize>(&self, froms: &[Tick; N]) -> [u64; N] {
+        self.calls.recent().sums_since(froms, |mut body| body.int())
     }
 
     /// The slowest calls of the slices from `from` on, the slowest first.

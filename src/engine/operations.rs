@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use super::aggregate::{Id, NodeKey};
 use super::histogram::{Bucket, Dense, Distribution, bucket_of, upper_bound};
 use super::history::History;
-use super::params::EngineParams;
+use super::params::{DetectionParams, EngineParams};
 use super::roles::Roles;
 use super::rolling::Tick;
 use super::spread::slackened;
@@ -163,27 +163,32 @@ impl State {
         scratch: &mut Scratch,
     ) {
         let Scratch { baseline, recent } = scratch;
-        baseline.clear();
         recent.clear();
         let detection = &params.detection;
         let [_, window, _] = detection.windows;
-        let mut learned = false;
         for &id in &self.nodes {
-            let node = history.node(id);
-            node.window((now + 1).saturating_sub(window), recent);
-            if node.age.has_learned(now, detection) {
-                baseline.add(node.baseline());
-                learned = true;
-            }
+            history.node(id).window((now + 1).saturating_sub(window), recent);
         }
-        let learned = learned && baseline.count() >= detection.min_learned;
-        self.limit = learned.then(|| {
-            let cut = slackened(baseline.quantile(0.99), detection);
+        let known = self.nodes.iter().map(|&id| history.node(id));
+        let mut known = known.filter(|node| node.age.has_learned(now, detection));
+        let usual = match (known.next(), known.next()) {
+            (None, _) => None,
+            // Most are a single node.
+            (Some(only), None) => normal(only.baseline(), detection),
+            (Some(one), Some(two)) => {
+                baseline.clear();
+                let all = [one, two].into_iter().chain(known);
+                all.for_each(|node| baseline.add(node.baseline()));
+                normal(baseline, detection)
+            }
+        };
+        self.limit = usual.map(|[.., highest]| {
+            let cut = slackened(highest, detection);
             bucket_of(Nanos::from_secs_f64(cut / 1e9))
         });
         let row = Arc::make_mut(&mut self.row);
-        row.baseline = learned.then(|| quantiles(baseline));
-        row.recent = (recent.count() > 0).then(|| quantiles(recent));
+        row.baseline = usual.map(seconds);
+        row.recent = (recent.count() > 0).then(|| seconds(recent.quantiles(QUANTILES)));
         row.threshold = self.limit.map(|limit| upper_bound(limit) as f64 / 1e9);
         for &id in &self.nodes {
             history.node_mut(id).limit = self.limit;
@@ -195,8 +200,16 @@ fn order(row: &Operation) -> (&str, &str, SpanKind) {
     (&row.service, &row.name, row.kind)
 }
 
-fn quantiles(dense: &Dense) -> Quantiles {
-    dense.quantiles([0.5, 0.9, 0.99]).map(|nanos| nanos / 1e9)
+/// What is published of a distribution.
+const QUANTILES: Quantiles = [0.5, 0.9, 0.99];
+
+/// The quantiles of what is normal, nanoseconds, once that is known.
+fn normal(baseline: &impl Distribution, params: &DetectionParams) -> Option<Quantiles> {
+    (baseline.count() >= params.min_learned).then(|| baseline.quantiles(QUANTILES))
+}
+
+fn seconds(nanos: Quantiles) -> Quantiles {
+    nanos.map(|nanos| nanos / 1e9)
 }
 
 /// The operation whose spans a node counts. The gaps of an edge are not spans; the edge is.

@@ -249,7 +249,8 @@ impl<T: Packed> Rolling<T> {
         let Rolling { baseline, era, eras, recent } = self;
         recent.take_while(
             |tick| step.is_past(tick),
-            |tick, value| {
+            |tick, mut body| {
+                let value = T::read(&mut body);
                 if step.absorbs(tick) {
                     absorb(baseline, era, eras, tick / params.era, &value);
                 } else {
@@ -262,7 +263,8 @@ impl<T: Packed> Rolling<T> {
             let Some(oldest) = eras.first() else { break };
             eras.take_while(
                 |era| era == oldest,
-                |_, value| {
+                |_, mut body| {
+                    let value = T::read(&mut body);
                     baseline.subtract(&value);
                     gone(&value);
                 },

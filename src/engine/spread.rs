@@ -6,13 +6,10 @@
 //! use: the mean of the logarithm, and the counts above the cuts. What those comparisons came to, on
 //! average, is what the next one has to exceed. Nothing here knows of windows or decides anything.
 
-use super::histogram::{Dense, Distribution, Sparse};
+use super::histogram::{Distribution, Sparse};
 use super::params::DetectionParams;
 use super::rolling::Sum;
 use super::tape::{Packed, Unpacker, put};
-
-/// Added to a self-time before its logarithm is taken: below a tenth of a millisecond nobody waits.
-pub(super) const LOG_OFFSET: f64 = 1e5;
 
 /// How many cuts there are.
 pub(super) const CUTS: usize = 7;
@@ -84,11 +81,9 @@ impl Spread {
             return Spread::default();
         }
         let cuts = cuts(baseline, params);
-        let mut recent = Dense::default();
-        recent.add(slice);
         let (n, learned) = (calls as f64, baseline.count() as f64);
-        let (mean, _) = recent.log_moments(LOG_OFFSET);
-        let (usual, variance) = baseline.log_moments(LOG_OFFSET);
+        let (mean, _) = slice.log_moments();
+        let (usual, variance) = baseline.log_moments();
         let by_chance = variance * (1.0 / n + 1.0 / learned);
         let distance = ((mean - usual).powi(2) - by_chance).min(Spread::MAX_DRIFT);
         let bursts = cuts.map(|cut| {
@@ -96,7 +91,7 @@ impl Spread {
             let expected = n * share;
             let variance = expected * (1.0 - share).max(0.5 / (learned + 1.0));
             // The half is the smallest that whole counts can differ by.
-            let over = (recent.count_above(cut) - expected).abs() - 0.5;
+            let over = (slice.count_above(cut) - expected).abs() - 0.5;
             units((over.max(0.0).powi(2) / variance).min(Spread::MAX_SURPRISE)).unsigned_abs()
         });
         Spread { slices: 1, drift: units(distance), bursts }
@@ -156,7 +151,7 @@ fn units(value: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::histogram::bucket_of;
+    use crate::engine::histogram::{Dense, bucket_of};
     use crate::model::Nanos;
 
     fn slice(values_ms: &[u64]) -> Sparse {

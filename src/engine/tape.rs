@@ -52,6 +52,7 @@ pub(super) struct Unpacker<'a>(&'a [u8]);
 
 impl<'a> Unpacker<'a> {
     /// The next byte.
+    #[inline]
     pub(super) fn byte(&mut self) -> u8 {
         let Some((&first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -59,8 +60,13 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The next integer.
+    #[inline]
     pub(super) fn int(&mut self) -> u64 {
-        let mut byte = self.byte();
+        let byte = self.byte();
+        if byte < 0x80 { u64::from(byte) } else { self.long_int(byte) }
+    }
+
+    fn long_int(&mut self, mut byte: u8) -> u64 {
         let mut value = u64::from(byte & 0x7f);
         let mut shift = 7;
         while byte >= 0x80 && shift < 64 {
@@ -207,17 +213,20 @@ impl<T: Packed> Tape<T> {
         self.trim();
     }
 
-    /// Takes away the oldest records, as long as `leaves` says so of their ticks.
+    /// Takes away the oldest records, as long as `leaves` says so of their ticks. `each` may read them.
     pub(super) fn take_while(
         &mut self,
         leaves: impl Fn(Tick) -> bool,
-        mut each: impl FnMut(Tick, T),
+        mut each: impl FnMut(Tick, Unpacker<'_>),
     ) {
+        if self.records == 0 || !leaves(Tick::from(self.first)) {
+            return;
+        }
         let mut rest = Unpacker(&self.bytes);
         let mut taken = 0;
         while self.records > 0 && leaves(Tick::from(self.first)) {
-            let (_, mut body) = open(&mut rest);
-            each(Tick::from(self.first), T::read(&mut body));
+            let (_, body) = open(&mut rest);
+            each(Tick::from(self.first), body);
             taken = self.bytes.len() - rest.0.len();
             self.records -= 1;
             let mut next = rest;
@@ -244,6 +253,26 @@ impl<T: Packed> Tape<T> {
     pub(super) fn since(&self, from: Tick) -> impl Iterator<Item = (Tick, T)> {
         let young = self.records().filter(move |(tick, _)| *tick >= from);
         young.map(|(tick, mut body)| (tick, T::read(&mut body)))
+    }
+
+    /// What `read` makes of each record, added up from each of `froms` on, of which the newest stands
+    /// first; in one walk.
+    pub(super) fn sums_since<const N: usize>(
+        &self,
+        froms: &[Tick; N],
+        read: impl Fn(Unpacker<'_>) -> u64,
+    ) -> [u64; N] {
+        let mut sums = [0u64; N];
+        for (tick, body) in self.records() {
+            // To the latest that it belongs to; those before it hold that.
+            if let Some(at) = froms.iter().position(|&from| tick >= from) {
+                sums[at] = sums[at].saturating_add(read(body));
+            }
+        }
+        for at in 1..N {
+            sums[at] = sums[at].saturating_add(sums[at - 1]);
+        }
+        sums
     }
 
     /// Bytes held outside of the value itself.
@@ -287,6 +316,7 @@ impl<T: Packed> Tape<T> {
     /// is not enough, the record is moved up.
     fn write(&mut self, age: u32, value: &T) {
         let start = self.bytes.len();
+        self.make_room();
         self.bytes.push(0);
         put(&mut self.bytes, u64::from(age));
         value.write(&mut self.bytes);
@@ -301,16 +331,28 @@ impl<T: Packed> Tape<T> {
         }
     }
 
-    /// Doubling leaves up to half of a list unused; here there are too many lists for that.
+    /// Doubling leaves up to half of a list unused, and there are too many lists here for that. So room is
+    /// made for a record like the others and little more, where it lacks, and not given back at once: a
+    /// list that loses a record as it wins one stays where it is.
+    fn make_room(&mut self) {
+        let used = self.bytes.len();
+        let usual = used / (self.records as usize).max(1) + 4;
+        if self.bytes.capacity() - used < usual {
+            self.bytes.reserve_exact(usual);
+        }
+    }
+
     fn trim(&mut self) {
         let used = self.bytes.len();
-        if self.bytes.capacity() > used + used / 8 + 24 {
-            self.bytes.shrink_to(used + used / 16 + 8);
+        let usual = used / (self.records as usize).max(1) + 4;
+        if self.bytes.capacity() > used + used / 16 + 2 * usual + 16 {
+            self.bytes.shrink_to(used + usual);
         }
     }
 }
 
 /// The age of a record and its body; `rest` moves on to the next record.
+#[inline]
 fn open<'a>(rest: &mut Unpacker<'a>) -> (u32, Unpacker<'a>) {
     let length = usize::try_from(rest.int()).unwrap_or(usize::MAX);
     let mut body = rest.take(length);
@@ -356,14 +398,22 @@ mod tests {
                 map.entry(tick).or_insert_with(PathSum::default).add(&sum(calls));
                 if takes {
                     let mut taken = Vec::new();
-                    tape.take_while(|first| first < tick, |tick, value| taken.push((tick, value)));
+                    tape.take_while(
+                        |first| first < tick,
+                        |tick, mut body| taken.push((tick, PathSum::read(&mut body))),
+                    );
                     let rest = map.split_off(&tick);
                     prop_assert_eq!(taken, std::mem::replace(&mut map, rest).into_iter().collect::<Vec<_>>());
                 }
                 let expected: Vec<_> = map.iter().map(|(&tick, &value)| (tick, value)).collect();
                 prop_assert_eq!(unpacked(&tape), expected);
+                let froms = [tick, tick / 2, 0];
+                let calls: [u64; 3] =
+                    froms.map(|from| map.range(from..).map(|(_, sum)| sum.calls).sum());
+                prop_assert_eq!(tape.sums_since(&froms, |mut body| body.int()), calls);
                 prop_assert_eq!((tape.len(), tape.first()), (map.len(), map.keys().next().copied()));
-                prop_assert!(tape.heap_bytes() <= tape.bytes.len() * 9 / 8 + 24);
+                let usual = tape.bytes.len() / tape.len().max(1) + 4;
+                prop_assert!(tape.heap_bytes() <= tape.bytes.len() * 17 / 16 + 2 * usual + 16);
             }
         }
     }
