@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use laghound::cli::args::{Command, parse};
-use laghound::cli::{check_config, compare, demo, environment, health, replay, serve};
+use laghound::cli::{
+    check_config, compare, demo, environment, health, incident, replay, serve, suspects, top,
+};
 
 fn main() -> ExitCode {
     let cli = match parse(std::env::args_os()) {
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, environment()),
         Command::Replay(args) => replay::run(&args, environment()),
         Command::Compare(args) => compare::run(&args, &environment()),
+        Command::Suspects(args) => suspects::run(&args, environment()),
+        Command::Incident(args) => incident::run(&args, environment()),
+        Command::Top(args) => top::run(&args, environment()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,6 +37,9 @@ pub enum Command {
     Demo(DemoArgs),
     Replay(ReplayArgs),
     Compare(CompareArgs),
+    Suspects(SuspectsArgs),
+    Incident(IncidentArgs),
+    Top(TopArgs),
     CheckConfig(CheckConfigArgs),
     Health(HealthArgs),
 }
@@ -131,6 +134,82 @@ pub struct CompareArgs {
     /// How it was when it was slow; - reads standard input.
     #[arg(value_name = "SPIKED")]
     pub spiked: PathBuf,
+}
+
+/// Who is suspected right now, as a running instance says.
+///
+/// Asks the admin endpoint of a 'laghound serve' and prints what its page shows. Exits with 0 whether
+/// or not anybody is suspected.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound suspects
+  laghound suspects --url http://laghound.example:9479 --format json")]
+pub struct SuspectsArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// How the result is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// One incident of a running instance, with what it rests on.
+///
+/// Suspects, what got slower, self-times before and since, and the traces that were kept.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound incident 3
+  laghound incident 3 --format json | jq .evidence.graph")]
+pub struct IncidentArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// How the result is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Its number.
+    #[arg(value_name = "ID")]
+    pub id: u64,
+}
+
+/// Watch a running instance.
+///
+/// What is slow and whose it is, and the operations whose time rose most, again and again until SIGINT.
+/// Where standard output is no terminal, once; as JSON, one document a line.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  laghound top
+  laghound top --interval 10s --url http://laghound.example:9479
+  laghound top --count 60 --format json > minutes.jsonl")]
+pub struct TopArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// How the result is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// How often.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
+    pub interval: Nanos,
+    /// Ends after so many; else never on a terminal, and after one elsewhere.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+/// Which running instance is asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InstanceArgs {
+    /// Address of its admin endpoint, with the prefix of a proxy if there is one; else the
+    /// admin.endpoint that LAGHOUND_CONFIG or LAGHOUND_ADMIN_ENDPOINT names, else the default.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the token that is shown to it, the first if there are several; without --url the
+    /// configured admin.auth.bearer_token_file.
+    #[arg(long, value_name = "FILE")]
+    pub bearer_token_file: Option<PathBuf>,
 }
 
 /// Check a configuration file.
@@ -282,6 +361,7 @@ mod tests {
         command::<ServeArgs>().debug_assert();
         command::<DemoArgs>().debug_assert();
         command::<ReplayArgs>().debug_assert();
+        command::<TopArgs>().debug_assert();
     }
 
     #[test]

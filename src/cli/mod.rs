@@ -8,10 +8,14 @@ pub mod check_config;
 pub mod compare;
 pub mod demo;
 pub mod health;
+pub mod incident;
 pub mod logging;
 mod reload;
+pub mod remote;
 pub mod replay;
 pub mod serve;
+pub mod suspects;
+pub mod top;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;

@@ -6,6 +6,8 @@
 
 pub mod admin;
 pub mod api;
+pub mod client;
+pub mod client_text;
 pub mod comparison;
 pub mod exposition;
 pub mod ledger;

@@ -28,6 +28,15 @@ impl fmt::Display for Name<'_> {
     }
 }
 
+/// Text of another process, made safe for a terminal.
+pub(super) fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe
+}
+
 /// Controls, line separators, and what is invisible or changes the direction of writing.
 fn is_unsafe(c: char) -> bool {
     c.is_control()

@@ -148,4 +148,4 @@ async fn document(headers: HeaderMap) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::publish) mod tests;

@@ -67,6 +67,14 @@ async fn fetch(path: &str) -> Got {
     send(api(), Request::get(path).body(Body::empty()).unwrap()).await
 }
 
+/// What the API answers to a request, as a client gets it.
+pub(in crate::publish) fn answer(path: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let got = runtime.block_on(fetch(path));
+    assert_eq!(got.status, StatusCode::OK, "{path}");
+    String::from_utf8(got.body.to_vec()).unwrap()
+}
+
 const CART: &str = "service=cart&operation=GET%20/items&kind=SPAN_KIND_SERVER";
 
 /// A request for every path of the document.
