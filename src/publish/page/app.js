@@ -41,6 +41,16 @@ function go(hash) {
   history.replaceState(null, "", hash);
 }
 
+/** `#/suspect/a+b%2Fc` is `a b/c`: alert templates escape as forms do. */
+function suspectOf(hash) {
+  const name = hash.slice("#/suspect/".length).replaceAll("+", " ");
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** Alerts know a suspect's name, not the number of its incident: the newest is shown. */
 async function bySuspect(service) {
   const {incidents} = await get("incidents", {service, limit: 1});
@@ -54,7 +64,8 @@ async function show() {
   const params = route();
   shown = location.hash;
   if (params.name === "suspect") {
-    await bySuspect(params.path[0] || "").catch(() => location.replace("#/now"));
+    // Templates of alerts write a blank as a plus.
+    await bySuspect(suspectOf(location.hash)).catch(() => location.replace("#/now"));
     return;
   }
   const name = Object.hasOwn(VIEWS, params.name) ? params.name : "now";
