@@ -15,11 +15,13 @@ mod client;
 mod count;
 mod curves;
 mod day;
+mod footprint;
 mod load;
 mod measure;
 mod memory;
 mod payload;
 mod process;
+mod recording;
 mod report;
 mod scenarios;
 mod scrape;
@@ -91,6 +93,18 @@ enum Command {
     },
     /// Bytes of a buffered span and of a key.
     Memory,
+    /// Idle memory and CPU, the time until ready, the size of the binary.
+    Footprint {
+        /// The laghound to be measured.
+        #[arg(long)]
+        laghound: PathBuf,
+    },
+    /// How fast recordings are replayed.
+    Replay {
+        /// The laghound to be measured.
+        #[arg(long)]
+        laghound: PathBuf,
+    },
     /// One point of it, in a process of its own.
     #[command(hide = true)]
     MemoryPoint { fill: memory::Fill, amount: usize },
@@ -121,7 +135,7 @@ struct ServersArgs {
     /// Seconds that count.
     #[arg(long, default_value_t = 15.0)]
     window: f64,
-    /// Only rows whose name contains this.
+    /// Only the row of this name, or the rows whose names contain it.
     #[arg(long)]
     only: Option<String>,
     /// Only servers whose name contains this.
@@ -170,6 +184,18 @@ fn main() -> anyhow::Result<()> {
                     println!("| {name} | {bytes:.0} | {hold} | {stretch} | {judged} |");
                 }
             }
+            Command::Footprint { laghound } => {
+                let scratch = scratch()?;
+                let programs = Programs { laghound, collector: None, scratch: scratch.clone() };
+                println!("{}", footprint::run(&programs).await?);
+                std::fs::remove_dir_all(scratch)?;
+            }
+            Command::Replay { laghound } => {
+                let scratch = scratch()?;
+                let programs = Programs { laghound, collector: None, scratch: scratch.clone() };
+                println!("{}", recording::run(&programs)?);
+                std::fs::remove_dir_all(scratch)?;
+            }
             Command::MemoryPoint { fill, amount } => memory::point(fill, amount),
             Command::Count { piece, messages } => count::run(piece, messages),
             Command::ServeDecode { grpc, http } => baseline::serve_decode(grpc, http).await,
@@ -195,8 +221,14 @@ async fn servers(args: ServersArgs) -> anyhow::Result<()> {
             Times { warm: seconds(args.warm), window: seconds(args.window) },
         )
     };
+    // A whole name is that one; a part of a name is all that have it.
+    let is_whole = |filter: &str| rows.iter().any(|row| row.name == filter);
     let wanted = |filter: &Option<String>, name: &str| {
-        filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()))
+        let matches = |filter: &String| match is_whole(filter) {
+            true => name == filter,
+            false => name.contains(filter.as_str()),
+        };
+        filter.as_ref().is_none_or(matches)
     };
     let mut results = Results::default();
     for round in 1..=rounds {

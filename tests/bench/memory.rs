@@ -69,7 +69,7 @@ fn keys(amount: usize) -> (usize, u64) {
 pub(crate) fn slope(fill: Fill) -> anyhow::Result<f64> {
     let (small, large) = match fill {
         Fill::Spans => (400_000, 2_400_000),
-        Fill::Keys => (1_000, 8_000),
+        Fill::Keys => (1_000, 4_000),
     };
     let (small, large) = (ask(fill, small)?, ask(fill, large)?);
     Ok((large.1 - small.1) / (large.0 - small.0))

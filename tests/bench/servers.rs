@@ -66,6 +66,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one and waits until it listens. `settings` are lines of laghound's configuration.
     pub(crate) fn start(kind: Kind, programs: &Programs, settings: &str) -> Server {
+        let server = Server::spawn(kind, programs, settings);
+        wait_for(server.grpc);
+        server
+    }
+
+    /// Starts one.
+    pub(crate) fn spawn(kind: Kind, programs: &Programs, settings: &str) -> Server {
         let [grpc, http, metrics] = free_ports();
         let command = match kind {
             Kind::Floor => ourselves("serve-raw", &[grpc]),
@@ -76,7 +83,6 @@ impl Server {
             }
         };
         let process = Process::start(command);
-        wait_for(grpc);
         Server { process, grpc, http, metrics }
     }
 
