@@ -104,6 +104,11 @@ impl Age {
         young >= window && self.learned >= params.min_baseline.max(2 * window)
     }
 
+    /// Slices in a baseline whose oldest era begins with the slice `from`.
+    pub(super) fn learned_since(&self, from: Tick) -> u64 {
+        self.learned.min((self.absorbed_upto + 1).saturating_sub(from))
+    }
+
     /// Slices in the baseline.
     pub(super) fn learned(&self) -> u64 {
         self.learned

@@ -37,6 +37,8 @@ pub enum GroupKey {
     Request(Sym, Sym),
     /// Responses to one service from another.
     Response(Sym, Sym),
+    /// What the calls of an operation saved by running side by side: no part of the path, and nobody's.
+    Overlap(KeyId),
     /// Beyond the limits.
     Overflow,
 }
@@ -65,7 +67,7 @@ pub struct PathSum {
     pub critical: u64,
 }
 
-/// Sum and sum of squares, over requests, of the critical time of one group.
+/// Sum and sum of squares, over requests, of the critical time (or the overlap) of one group.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct GroupSum {
     /// Nanoseconds.
@@ -123,7 +125,7 @@ pub struct Detail {
 
 /// Attribute sets told apart per node and slice. A node with more instances than this is judged as a
 /// whole all the same; only the question *where* stays open.
-pub const MAX_ATTR_SETS: usize = 16;
+pub const MAX_ATTR_SETS: usize = 64;
 
 /// How often one call of the parent made so many calls of the child; the last stands for "or more".
 pub type FanOut = Sparse;

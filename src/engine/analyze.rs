@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::aggregate::{Id, NodeKey, SliceIndex, SliceSums};
+use super::aggregate::{GroupKey, Id, NodeKey, SliceIndex, SliceSums};
 use super::critical_path::Costs;
 use super::dissect::main_entry;
 use super::numbering::{Cursor, Numbering, group_of};
@@ -201,6 +201,7 @@ impl Analyzer {
         for &(_, index) in members {
             if let Some(placed) = self.placed[index] {
                 self.file_span(trace, entry_path, index, &placed, table);
+                self.file_overlap(entry_path, index);
             }
         }
         self.request.file_groups(table);
@@ -252,6 +253,16 @@ impl Analyzer {
         let (self_time, critical) = (cost.self_time - before, cost.critical - critical);
         let back = Piece { path, self_time, critical, ..piece };
         self.file(trace, entry, response, key, back, table);
+    }
+
+    /// What side by side saved is only missed where the request waits for it.
+    fn file_overlap(&mut self, entry: Id, index: Index) {
+        let overlap = self.costs.of(index).overlap;
+        if overlap > Nanos::ZERO && self.costs.window(index).is_some() {
+            let operation = self.tree.spans()[index].span.key;
+            let group = self.numbering.group(entry, GroupKey::Overlap(operation));
+            self.request.add_critical(group, overlap);
+        }
     }
 
     /// Files a piece of time of a span whose operation is `operation`, as `key`.

@@ -11,6 +11,7 @@ use super::detect::{Hot, Scene, Shift};
 use super::gaps::{Verdict, Witnesses};
 use super::histogram::Dense;
 use super::impact::put_on_cause;
+use super::overlap;
 use super::roles::{Gap, Party, Role};
 use super::rolling::Cohort;
 use super::verdict::{Pattern, Reason, SuspectKind};
@@ -109,6 +110,9 @@ pub(super) fn attribute(
     let mut claims = hear_the_ends(scene, claims, &witnesses);
     claims.extend(call_count_claims(scene, cohort, affected, hot));
     claims.extend(new_operation_claims(scene, cohort, affected, hot));
+    let told: f64 = claims.iter().map(|claim| claim.nanos).sum();
+    let untold = parts.total as f64 - told;
+    claims.extend(overlap::claims(scene, cohort, affected, &hot.overlaps, &parts, untold));
     let accused = group(scene, claims);
     let claimed = accused.iter().map(|accused| accused.nanos).sum();
     Attribution { parts, accused, claimed }

@@ -15,8 +15,9 @@ use super::decompose::{Decomposition, decompose};
 use super::detect::{Hot, Scene};
 use super::gaps::Verdict;
 use super::graph::{Group, Pair};
-use super::histogram::Distribution;
+use super::histogram::{Dense, Distribution};
 use super::history::History;
+use super::overlap::losses;
 use super::params::{DetectionParams, EngineParams};
 use super::report;
 use super::roles::{Direction, Gap, Role, Roles};
@@ -192,10 +193,14 @@ impl<'a> Cohorts<'a> {
         for &(id, ref part) in &parts.nodes {
             let price = self.history.price_of_node(id).unwrap_or(0.0);
             let rise = part.per_call as f64 / part.calls.max(1) as f64;
-            if is_beyond_drift(rise, price) {
+            let node = self.history.node(id);
+            let mut recent = Dense::default();
+            node.window(NOW, &mut recent);
+            let slower = recent.mean() - node.baseline().mean();
+            // On the path for longer, but no slower itself: others made it so.
+            if is_beyond_drift(rise, price) && is_beyond_drift(slower, node.baseline().mean()) {
                 hot.nodes.insert(id);
             }
-            let node = self.history.node(id);
             let (learned, recent) = (node.baseline().count(), node.calls_since(NOW));
             for &Pair { child, sums: ref counts, .. } in self.history.fan_outs(id) {
                 let mean = |counts: &FanOut, calls: u64| {
@@ -211,6 +216,9 @@ impl<'a> Cohorts<'a> {
             }
         }
         self.new_operations(parts, &mut hot);
+        for &(id, ref part) in &parts.entries {
+            hot.overlaps.extend(losses(&self.scene(), NOW, (id, part), false));
+        }
         hot
     }
 
@@ -286,6 +294,8 @@ fn set_params(small: bool) -> DetectionParams {
         min_learned: 8,
         min_learned_requests: 3,
         shrink: if small { 0.0 } else { 5.0 },
+        // Two sets may be of different requests.
+        more_often: f64::INFINITY,
         ..DetectionParams::default()
     }
 }

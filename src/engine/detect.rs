@@ -13,6 +13,7 @@ use super::graph::{Group, Pair};
 use super::histogram::{Bucket, Dense, Distribution, Sparse};
 use super::history::History;
 use super::node::Node;
+use super::overlap::{Loss, losses};
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
 use super::rolling::{Cohort, Tick, buckets};
@@ -28,6 +29,8 @@ pub(super) struct Hot {
     pub fan_outs: BTreeSet<(Id, Id)>,
     /// (entry, group) pairs: the group's time rose, on operations that are new.
     pub new_operations: BTreeSet<(Id, GroupKeyOrd)>,
+    /// (entry, group) pairs: calls save less by running side by side.
+    pub overlaps: BTreeSet<Loss>,
 }
 
 /// A group in a fixed order.
@@ -36,7 +39,8 @@ pub(super) type GroupKeyOrd = super::graph::GroupOrder;
 impl Hot {
     /// Nothing is.
     pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.fan_outs.is_empty() && self.new_operations.is_empty()
+        let Hot { nodes, fan_outs, new_operations, overlaps } = self;
+        nodes.is_empty() && fan_outs.is_empty() && new_operations.is_empty() && overlaps.is_empty()
     }
 
     /// Adds what another window or slice found.
@@ -44,6 +48,7 @@ impl Hot {
         self.nodes.extend(&other.nodes);
         self.fan_outs.extend(&other.fan_outs);
         self.new_operations.extend(&other.new_operations);
+        self.overlaps.extend(&other.overlaps);
     }
 }
 
@@ -119,6 +124,7 @@ impl Scene<'_> {
         self.find_slower(&windows, parts, &mut hot);
         self.find_fan_outs(&windows, parts, &mut hot);
         self.find_new_operations(&windows, parts, &mut hot);
+        self.find_lost_overlaps(&windows, parts, &mut hot);
         hot
     }
 
@@ -291,18 +297,23 @@ impl Scene<'_> {
                 if self.roles.of(child) == Role::Unknown {
                     continue;
                 }
-                let cut = 0.5 + p.fan_out_growth * usual_maximum(counts.baseline(), learned);
-                let share = |slow: u64, all: u64| Share { slow: slow as f64, all: all as f64 };
-                // Most never come near the cut: read without being put together.
-                let recent_counts = counts.recent();
-                let slow = recent_counts
-                    .sums_since(&windows.froms, |mut body| above(buckets(&mut body), cut));
-                let before = LazyCell::new(|| share(above(counts.baseline().iter(), cut), learned));
-                let is_hot = (0..N).any(|at| {
-                    is_tested[at]
-                        && slow[at] as f64 >= p.min_slow
-                        && share_rose(share(slow[at], recent[at]), *before, p.min_slow)
-                            >= p.min_evidence
+                let more = 0.5 + p.fan_out_growth * usual_maximum(counts.baseline(), learned);
+                // More calls than ever; or, of a call that is made at times only, made more often.
+                let is_hot = [(more, 1.0), (0.5, p.more_often)].into_iter().any(|(cut, drift)| {
+                    // Most never come near the cut: read without being put together.
+                    let recent_counts = counts.recent();
+                    let slow = recent_counts
+                        .sums_since(&windows.froms, |mut body| above(buckets(&mut body), cut));
+                    let before = LazyCell::new(|| {
+                        let slow = above(counts.baseline().iter(), cut) as f64 * drift;
+                        Share { slow: slow.min(learned as f64), all: learned as f64 }
+                    });
+                    (0..N).any(|at| {
+                        let now = Share { slow: slow[at] as f64, all: recent[at] as f64 };
+                        is_tested[at]
+                            && now.slow >= p.min_slow
+                            && share_rose(now, *before, p.min_slow) >= p.min_evidence
+                    })
                 });
                 if is_hot {
                     hot.fan_outs.insert((parent_id, child));
@@ -350,6 +361,27 @@ impl Scene<'_> {
                 });
                 if is_hot {
                     hot.new_operations.insert((entry_id, order));
+                }
+            }
+        }
+    }
+
+    /// Trigger f: calls that ran side by side run one after the other.
+    fn find_lost_overlaps<const N: usize>(
+        &self,
+        windows: &Windows<N>,
+        parts: &[Decomposition; N],
+        hot: &mut Hot,
+    ) {
+        let p = self.params;
+        for (at, parts) in parts.iter().enumerate() {
+            for &(id, ref part) in &parts.entries {
+                let entry = self.history.entry(id);
+                let ready = entry.age.can_test(self.now, windows.slices[at], p)
+                    && part.requests >= p.min_recent
+                    && entry.sums.baseline().requests >= p.min_learned;
+                if ready {
+                    hot.overlaps.extend(losses(self, windows.froms[at], (id, part), true));
                 }
             }
         }

@@ -2,19 +2,24 @@
 //!
 //! A part can be certainly slower and still be nobody's business: a gap that went from one to three
 //! milliseconds in the busy hour. What counts is the share of a request, entry by entry: a part that is
-//! all of a rare entry and next to nothing of a busy one is felt by those who use the rare one.
+//! all of a rare entry and next to nothing of a busy one is felt by those who use the rare one. A request
+//! is what the typical one is: of some entries one in a hundred lasts for hours (a stream, a long poll),
+//! and swamps any mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::Id;
 use super::attribute::{Attribution, Claim};
+use super::decompose::EntryPart;
 use super::detect::Scene;
-use super::histogram::Dense;
+use super::histogram::{Dense, Distribution};
 use super::rolling::Cohort;
 use super::verdict::Reason;
 
 /// Fewer requests of an entry say nothing about what its users feel.
 const LEAST_REQUESTS: u64 = 3;
+/// So many of an entry's requests may last for hours and still say nothing of the others.
+const SWAMPING: f64 = 0.05;
 
 /// The largest share of an entry's usual time, over the affected entries, that the claims add to it.
 pub(super) fn largest_share(
@@ -37,14 +42,34 @@ pub(super) fn largest_share(
             nanos += claimed.a_call(path.node) * sum.calls as f64;
         }
         // Against what the requests would have taken without it.
-        let rest = (part.duration as f64 - nanos).max(0.1 * part.duration as f64);
+        let whole = typical(scene, cohort, id, part);
+        let rest = (whole - nanos).max(0.1 * whole);
         Some(nanos / rest)
     });
-    let whole: f64 = attribution.parts.entries.iter().map(|(_, part)| part.duration as f64).sum();
+    let parts = attribution.parts.entries.iter();
+    let whole: f64 = parts.map(|&(id, ref part)| typical(scene, cohort, id, part)).sum();
     let all = attribution.claimed / (whole - attribution.claimed).max(0.1 * whole).max(1.0);
     let by_users = attribution.accused.iter().flat_map(|accused| &accused.claims);
     let by_users = by_users.filter_map(|claim| share_of_users(scene, cohort, claim, attribution));
     shares.chain(by_users).fold(all, f64::max)
+}
+
+/// How many times as many requests there are of the affected entries as there usually are, less what
+/// may be chance.
+pub(super) fn load(scene: &Scene<'_>, cohort: Cohort, attribution: &Attribution) -> f64 {
+    let slices = (scene.now + 1).saturating_sub(cohort.from).max(1) as f64;
+    let (mut recent, mut usual) = (0.0, 0.0);
+    for &(id, ref part) in &attribution.parts.entries {
+        let entry = scene.history.entry(id);
+        let begins = entry.sums.begins(scene.params);
+        let learned = begins.map_or(0, |tick| entry.age.learned_since(tick));
+        if learned > 0 {
+            usual += entry.sums.baseline().requests as f64 / learned as f64;
+            recent += part.requests as f64;
+        }
+    }
+    let least = (recent - recent.sqrt()) / slices;
+    if usual > 0.0 { least / usual } else { 1.0 }
 }
 
 /// What a claim adds to the requests that the operation occurs in, as a share of what requests of those
@@ -58,21 +83,31 @@ fn share_of_users(
     let node = scene.history.node(claim.node);
     let users = node.window(cohort.from, &mut Dense::default());
     let entries: BTreeSet<Id> = node.paths.iter().map(|&id| scene.history.path(id).entry).collect();
-    let parts = entries.iter().filter_map(|&entry| attribution.parts.entry(entry));
-    let (duration, requests) = parts.fold((0.0, 0), |(duration, requests), part| {
-        (duration + part.duration as f64, requests + part.requests)
-    });
+    let (mut duration, mut requests) = (0.0, 0);
+    for entry in entries {
+        let Some(part) = attribution.parts.entry(entry) else { continue };
+        duration += typical(scene, cohort, entry, part);
+        requests += part.requests;
+    }
     if users < LEAST_REQUESTS || requests == 0 || duration <= 0.0 {
         return None;
     }
-    // Spans that last for hours, one in a hundred, swamp any share: a call that takes twice as long is felt.
-    let rise = claim.nanos / claim.calls.max(1) as f64;
-    let usual = scene.history.price_of_node(claim.node).unwrap_or(0.0);
-    let p = scene.params;
-    if usual > 0.0 && rise > p.min_rise_off_path && rise > p.min_rise_ratio_off_path * usual {
-        return Some(1.0);
-    }
     Some(claim.nanos / users as f64 / (duration / requests as f64))
+}
+
+/// What the requests of an entry take in all, with the slowest of its own work, one call in twenty, taken
+/// as long as the others.
+fn typical(scene: &Scene<'_>, cohort: Cohort, id: Id, part: &EntryPart) -> f64 {
+    let history = scene.history;
+    let entry = history.entry(id);
+    let own = entry.paths.iter().map(|&path| history.path(path));
+    let own = own.filter(|path| path.above.is_none()).map(|path| path.sums.sum(cohort));
+    let (calls, critical) =
+        own.fold((0, 0), |(calls, critical), sum| (calls + sum.calls, critical + sum.critical));
+    let mut recent = Dense::default();
+    history.node(entry.node).window(cohort.from, &mut recent);
+    let usual = recent.mean_below(1.0 - SWAMPING) * calls as f64;
+    part.duration as f64 - (critical as f64 - usual).max(0.0)
 }
 
 /// What is claimed of each call of a node, nanoseconds.

@@ -75,6 +75,7 @@ pub(super) fn order(group: GroupKey) -> GroupOrder {
         GroupKey::Request(from, to) => (3, from.0, to.0),
         GroupKey::Response(from, to) => (4, from.0, to.0),
         GroupKey::Overflow => (5, 0, 0),
+        GroupKey::Overlap(key) => (6, key.0, 0),
     }
 }
 

@@ -209,6 +209,18 @@ pub trait Distribution {
         }
     }
 
+    /// Mean of the lower share `q` of the values, in nanoseconds.
+    fn mean_below(&self, q: f64) -> f64 {
+        let most = q * self.count() as f64;
+        let (mut sum, mut counted) = (0.0, 0.0);
+        for (bucket, count) in self.filled() {
+            let taken = f64::from(count).min(most - counted);
+            sum += within(bucket, 0.5) * taken;
+            counted += taken;
+        }
+        if counted > 0.0 { sum / counted } else { 0.0 }
+    }
+
     /// Mean and variance of `ln(value + LOG_OFFSET)`, values taken at the middle of their bucket.
     fn log_moments(&self) -> (f64, f64) {
         let (mut sum, mut squares, mut all) = (0.0, 0.0, 0u64);

@@ -12,7 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::{Id, NodeKey};
-use super::attribute::Claim;
+use super::attribute::{Attribution, Claim};
+use super::decompose::rounded;
 use super::detect::Scene;
 use super::roles::{Party, Role};
 use super::rolling::Cohort;
@@ -178,7 +179,57 @@ fn own_claims(scene: &Scene<'_>, claims: &[Claim]) -> BTreeMap<Id, (Party, f64)>
     own.map(|claim| (claim.node, (claim.party, claim.nanos / claim.calls.max(1) as f64))).collect()
 }
 
+/// Who waits for others more than others wait for it: by how much the calls below each service take
+/// longer, its own part left out. The most first; equals by name.
+pub(super) fn waiting(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    attribution: &Attribution,
+) -> Vec<(Sym, i64)> {
+    // In whole nanoseconds, so that they add up in any order.
+    let mut waits: BTreeMap<Sym, i64> = BTreeMap::new();
+    for claim in attribution.accused.iter().flat_map(|accused| &accused.claims) {
+        let a_call = claim.nanos / claim.calls.max(1) as f64;
+        for &id in &scene.history.node(claim.node).paths {
+            let path = scene.history.path(id);
+            let Some(_) = attribution.parts.entry(path.entry) else { continue };
+            let nanos = rounded(a_call * path.sums.sum(cohort).calls as f64);
+            for service in scene.services_above(id) {
+                if Party::service(service) != claim.party {
+                    let sum = waits.entry(service).or_default();
+                    *sum = sum.saturating_add(nanos);
+                }
+            }
+        }
+    }
+    let own = |service| {
+        let party = Party::service(service);
+        let accused = attribution.accused.iter().find(|accused| accused.party == party);
+        accused.map_or(0, |accused| rounded(accused.nanos))
+    };
+    let mut waits: Vec<(Sym, i64)> =
+        waits.into_iter().filter(|&(service, nanos)| nanos > own(service)).collect();
+    waits.sort_by(|one, two| {
+        let name = |service| scene.roles.text(service);
+        two.1.cmp(&one.1).then_with(|| name(one.0).cmp(name(two.0)))
+    });
+    waits
+}
+
 impl Scene<'_> {
+    /// The services on a path, each once.
+    fn services_above(&self, path: Id) -> BTreeSet<Sym> {
+        let mut services = BTreeSet::new();
+        let mut at = Some(path);
+        while let Some(id) = at {
+            let path = self.history.path(id);
+            let key = self.roles.key(self.history.node(path.node).key);
+            services.extend(key.map(|key| key.service));
+            at = path.above;
+        }
+        services
+    }
+
     /// Caller and callee, if the path ends with a call to somebody else.
     fn call_of(&self, path: Id) -> Option<(Sym, Sym)> {
         let key = self.history.node(self.history.path(path).node).key;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::aggregate::{Delta, Id, SliceIndex};
 use super::attribute::{Attribution, attribute};
+use super::confidence::confidence;
 use super::decompose::decompose;
 use super::detail::{Named, detail};
 use super::detect::{Hot, Scene};
@@ -405,6 +406,8 @@ impl Judge {
         let scene = self.scene();
         let whole = attribution.whole();
         let unexplained = attribution.unexplained().max(0.0);
+        let suspects = report::suspects(&scene, names, attribution, from);
+        let entries = report::entries(&scene, names, attribution);
         Incident {
             id: 0,
             start: self.start_of(from),
@@ -412,8 +415,10 @@ impl Judge {
             end: None,
             excess_seconds: whole.max(0.0) / 1e9,
             unexplained_share: if whole > 0.0 { unexplained / whole } else { 0.0 },
-            entries: report::entries(&scene, names, attribution),
-            suspects: report::suspects(&scene, names, attribution, from),
+            confidence: confidence(&suspects, &entries),
+            entries,
+            impacted: report::impacted(&scene, names, attribution, from),
+            suspects,
             evidence: Arc::new(gather(&scene, attribution, from)),
         }
     }
@@ -427,7 +432,9 @@ impl Judge {
         });
         let p = &self.params.detection;
         let share = felt::largest_share(&self.scene(), Cohort::since(onset), affected, attribution);
-        share >= p.min_felt && (excess > p.min_share * duration || share >= Judge::LARGE)
+        let load = felt::load(&self.scene(), Cohort::since(onset), attribution);
+        let least = p.min_felt * (1.0 + p.load_slack * (load - 1.0).max(0.0));
+        share >= least && (excess > p.min_share * duration || share >= Judge::LARGE)
     }
 
     /// Somebody can be named: at once if one suspect stands out, after some more slices if several are
@@ -459,7 +466,8 @@ impl Judge {
         let paths = nodes.flat_map(|node| &self.history.node(node).paths);
         let entries = paths.map(|&path| self.history.path(path).entry);
         let known = entries.filter(|&entry| self.is_known(entry));
-        known.chain(hot.new_operations.iter().map(|&(entry, _)| entry)).collect()
+        let structure = hot.new_operations.iter().chain(&hot.overlaps);
+        known.chain(structure.map(|&(entry, _)| entry)).collect()
     }
 
     /// Where the sum of what is hot begins to rise: each slice counts for what it has beyond half of
@@ -489,9 +497,10 @@ impl Judge {
         let (slower, calls) = nodes.fold((0.0, 0), |(slower, calls), (_, part)| {
             (slower + part.per_call.saturating_add(part.new) as f64, calls + part.calls)
         });
-        use super::verdict::Reason::{CallCount, NewOperation};
+        use super::verdict::Reason::{CallCount, LostParallelism, NewOperation};
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
-        let others = claims.filter(|claim| matches!(claim.reason, CallCount | NewOperation));
+        let others = claims
+            .filter(|claim| matches!(claim.reason, CallCount | NewOperation | LostParallelism));
         let (others, other_calls) = others
             .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));
         (slower + others, calls + other_calls)

@@ -133,6 +133,9 @@ pub struct DetectionParams {
     pub min_share: f64,
     /// Least share of some entry's usual time that the suspects add to it.
     pub min_felt: f64,
+    /// How much more must be felt where there is more to do: per share by which requests are more than
+    /// usual. Any system is somewhat slower under load; that is no fault of anybody's.
+    pub load_slack: f64,
     /// Least rise per call off the critical path and of rare operations, nanoseconds.
     pub min_rise_off_path: f64,
     /// The same as a share of what a call costs.
@@ -151,8 +154,13 @@ pub struct DetectionParams {
     pub dependence: f64,
     /// Growth of the number of child calls that is a fan-out.
     pub fan_out_growth: f64,
+    /// Growth of the share of calls that make a child call at all, from which on it is made more often.
+    /// Which way requests take through the code varies lawfully with what is asked for.
+    pub more_often: f64,
     /// Evidence for a new operation, in standard deviations of the mean.
     pub min_new_operation_z: f64,
+    /// Share of what calls side by side save that must be lost: a change of structure, not of speed.
+    pub min_lost_overlap: f64,
     /// Calls worth of the node's own price that an unknown path borrows.
     pub shrink: f64,
     /// Prior that a gap belongs to the callee, for want of other edges.
@@ -200,6 +208,7 @@ impl Default for DetectionParams {
             min_rise_ratio: 0.15,
             min_share: 0.02,
             min_felt: 0.05,
+            load_slack: 3.0,
             min_rise_off_path: 5.0 * MS,
             min_rise_ratio_off_path: 1.0,
             min_slow: 5.0,
@@ -209,7 +218,9 @@ impl Default for DetectionParams {
             min_learned_requests: 5,
             dependence: 0.5,
             fan_out_growth: 1.3,
+            more_often: 2.0,
             min_new_operation_z: 6.0,
+            min_lost_overlap: 0.3,
             shrink: 5.0,
             edge_prior: 0.35,
             comparable: 3.0,

@@ -7,9 +7,10 @@ use super::attribute::{Accused, Attribution, Claim};
 use super::decompose::rounded;
 use super::detect::Scene;
 use super::histogram::Distribution;
+use super::impact::waiting;
 use super::roles::Role;
-use super::rolling::Tick;
-use super::verdict::{EntryImpact, Reason, Suspect, SuspectKind, Where};
+use super::rolling::{Cohort, Tick};
+use super::verdict::{EntryImpact, Impacted, Reason, Suspect, SuspectKind, Where};
 use crate::model::{Interner, SpanKind, Sym};
 
 /// The suspects of an attribution, ranked; ties go by name.
@@ -114,6 +115,24 @@ pub(super) fn entries(
         two.excess_seconds.total_cmp(&one.excess_seconds).then_with(|| names(one).cmp(&names(two)))
     });
     list
+}
+
+/// Services that are told to be waiting; the worst are enough to route by.
+const MAX_IMPACTED: usize = 20;
+
+/// The services that wait for the suspects more than they are suspects themselves.
+pub(super) fn impacted(
+    scene: &Scene<'_>,
+    names: &Interner,
+    attribution: &Attribution,
+    from: Tick,
+) -> Vec<Impacted> {
+    let waiting = waiting(scene, Cohort::since(from), attribution);
+    let told = waiting.into_iter().map(|(service, nanos)| Impacted {
+        service: names.text(service),
+        excess_seconds: nanos as f64 / 1e9,
+    });
+    told.take(MAX_IMPACTED).collect()
 }
 
 /// A value must carry this share of the excess to be named.

@@ -187,6 +187,12 @@ impl<T: Packed> Rolling<T> {
         &self.recent
     }
 
+    /// The first slice of the oldest era in the baseline.
+    pub(super) fn begins(&self, params: &DetectionParams) -> Option<Tick> {
+        let era = self.eras.first().or(self.era.map(Tick::from))?;
+        Some(era * params.era)
+    }
+
     /// Nothing is recent.
     pub(super) fn is_idle(&self) -> bool {
         self.recent.is_empty()

@@ -138,6 +138,15 @@ pub struct EntryImpact {
     pub recent_seconds: f64,
 }
 
+/// A service that is slow because it waits for the suspects.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Impacted {
+    /// Its name.
+    pub service: Arc<str>,
+    /// Seconds that it waited longer, summed over the cohort.
+    pub excess_seconds: f64,
+}
+
 /// A stretch of time in which requests took longer than they should.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Incident {
@@ -153,12 +162,16 @@ pub struct Incident {
     pub excess_seconds: f64,
     /// The part of `excess_seconds` put on nobody, 0 to 1.
     pub unexplained_share: f64,
+    /// How likely it is that the first suspect is right, 0 to 1.
+    pub confidence: f64,
     /// The entry operations that are slower, by excess.
     pub entries: Vec<EntryImpact>,
     /// Who made them slower, by rank.
     pub suspects: Vec<Suspect>,
     /// What that rests on.
     pub evidence: Arc<Evidence>,
+    /// Who is slower only because of the suspects, by seconds; bounded.
+    pub impacted: Vec<Impacted>,
 }
 
 /// What changed at a tick; each is logged once.

@@ -28,6 +28,7 @@ pub fn emit(event: &Event) {
                 "where" = fields.place,
                 excess_seconds = rounded($incident.excess_seconds),
                 unexplained_share = rounded($incident.unexplained_share),
+                confidence = rounded($incident.confidence),
                 entry_service = $incident.entries.first().map(|entry| &*entry.service),
                 entry = $incident.entries.first().map(|entry| &*entry.operation),
                 start = rfc3339($incident.start),

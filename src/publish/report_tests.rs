@@ -42,6 +42,7 @@ const EXPECTED: &str = r#"{
       "end": null,
       "excess_seconds": 12.4,
       "unexplained_share": 0.07,
+      "confidence": 0.9,
       "entries": [
         {
           "service": "storefront",
@@ -72,6 +73,12 @@ const EXPECTED: &str = r#"{
           "example_trace_ids": [
             "00000000000000000000000000000abc"
           ]
+        }
+      ],
+      "impacted": [
+        {
+          "service": "storefront",
+          "excess_seconds": 12.4
         }
       ]
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::words::{rfc3339, rounded};
 use crate::engine::evidence::Buckets;
-use crate::engine::verdict::{EntryImpact, Incident, Quantiles, Suspect, Where};
+use crate::engine::verdict::{EntryImpact, Impacted, Incident, Quantiles, Suspect, Where};
 
 /// An incident.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -18,8 +18,10 @@ pub struct IncidentShape<'a> {
     end: Option<String>,
     excess_seconds: f64,
     unexplained_share: f64,
+    confidence: f64,
     entries: Vec<EntryShape<'a>>,
     suspects: Vec<SuspectShape<'a>>,
+    impacted: Vec<ImpactedShape<'a>>,
 }
 
 /// An entry operation that got slower.
@@ -51,6 +53,13 @@ pub struct SuspectShape<'a> {
     example_trace_ids: Vec<String>,
 }
 
+/// A service that waits for the suspects.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ImpactedShape<'a> {
+    service: &'a str,
+    excess_seconds: f64,
+}
+
 /// The attribute value that singles out the slow calls.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct WhereShape<'a> {
@@ -68,8 +77,19 @@ impl<'a> From<&'a Incident> for IncidentShape<'a> {
             end: incident.end.map(rfc3339),
             excess_seconds: rounded(incident.excess_seconds),
             unexplained_share: rounded(incident.unexplained_share),
+            confidence: rounded(incident.confidence),
             entries: incident.entries.iter().map(EntryShape::from).collect(),
             suspects: incident.suspects.iter().map(SuspectShape::from).collect(),
+            impacted: incident.impacted.iter().map(ImpactedShape::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Impacted> for ImpactedShape<'a> {
+    fn from(impacted: &'a Impacted) -> Self {
+        ImpactedShape {
+            service: &impacted.service,
+            excess_seconds: rounded(impacted.excess_seconds),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::verdict::{
-    Board, EntryExcessRow, EntryImpact, ExcessRow, Exemplar, Incident, Operation, Pattern, Reason,
-    Suspect, SuspectKind, Where,
+    Board, EntryExcessRow, EntryImpact, ExcessRow, Exemplar, Impacted, Incident, Operation,
+    Pattern, Reason, Suspect, SuspectKind, Where,
 };
 use crate::model::{Nanos, SpanKind, Timestamp, TraceId};
 
@@ -64,6 +64,7 @@ pub(super) fn incident(id: u64, excess_seconds: f64, suspects: Vec<Suspect>) -> 
         end: None,
         excess_seconds,
         unexplained_share: (1.0 - explained).max(0.0),
+        confidence: 0.9,
         entries: vec![EntryImpact {
             service: "storefront".into(),
             operation: "GET /cart".into(),
@@ -74,6 +75,7 @@ pub(super) fn incident(id: u64, excess_seconds: f64, suspects: Vec<Suspect>) -> 
         }],
         suspects,
         evidence: Default::default(),
+        impacted: vec![Impacted { service: "storefront".into(), excess_seconds }],
     }
 }
 

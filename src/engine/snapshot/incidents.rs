@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use super::LoadError;
-use super::records::{Impact, Incident as Record, Suspect as SuspectRecord, Where as WhereRecord};
-use crate::engine::verdict::{EntryImpact, Incident, Pattern, Reason, Suspect, SuspectKind, Where};
+use super::records::{
+    Impact, Impacted as ImpactedRecord, Incident as Record, Suspect as SuspectRecord,
+    Where as WhereRecord,
+};
+use crate::engine::verdict::{
+    EntryImpact, Impacted, Incident, Pattern, Reason, Suspect, SuspectKind, Where,
+};
 use crate::model::{SpanKind, Timestamp, TraceId};
 
 const KINDS: [SuspectKind; 3] = [SuspectKind::Service, SuspectKind::Dependency, SuspectKind::Edge];
@@ -26,8 +31,10 @@ pub(super) fn record(incident: &Incident) -> Record {
         end,
         excess_seconds,
         unexplained_share,
+        confidence,
         entries,
         suspects,
+        impacted,
         evidence: _,
     } = incident;
     Record {
@@ -39,7 +46,14 @@ pub(super) fn record(incident: &Incident) -> Record {
         unexplained_share: *unexplained_share,
         entries: entries.iter().map(impact).collect(),
         suspects: suspects.iter().map(suspect).collect(),
+        confidence: *confidence,
+        impacted: impacted.iter().map(waiting).collect(),
     }
+}
+
+fn waiting(impacted: &Impacted) -> ImpactedRecord {
+    let Impacted { service, excess_seconds } = impacted;
+    ImpactedRecord { service: service.to_string(), excess_seconds: *excess_seconds }
 }
 
 fn impact(impact: &EntryImpact) -> Impact {
@@ -114,7 +128,16 @@ pub(super) fn incident(record: Record) -> Result<Incident, LoadError> {
         suspects: suspects
             .map(|(rank, suspect)| read_suspect(rank, suspect))
             .collect::<Result<_, _>>()?,
+        confidence: finite(record.confidence)?,
+        impacted: record.impacted.into_iter().map(read_waiting).collect::<Result<_, _>>()?,
         evidence: Arc::default(),
+    })
+}
+
+fn read_waiting(record: ImpactedRecord) -> Result<Impacted, LoadError> {
+    Ok(Impacted {
+        service: Arc::from(record.service),
+        excess_seconds: finite(record.excess_seconds)?,
     })
 }
 

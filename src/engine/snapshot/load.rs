@@ -279,6 +279,11 @@ impl<'a> Loader<'a> {
             3 => GroupKey::Request(service(record.name)?, service(record.far)?),
             4 => GroupKey::Response(service(record.name)?, service(record.far)?),
             5 => GroupKey::Overflow,
+            6 => {
+                let kind = SpanKind::from_number(record.span_kind.into());
+                let name = self.text(record.far)?.as_bytes();
+                GroupKey::Overlap(self.names.key(service(record.name)?, name, kind))
+            }
             _ => return Err(malformed("a group of an unknown sort")),
         })
     }
@@ -362,6 +367,10 @@ impl<'a> Loader<'a> {
         for records::EntryGroup { entry, key } in record.new_operations {
             let key = self.group_key(&key.unwrap_or_default())?;
             hot.new_operations.insert((self.entry_number(entry)?, order(key)));
+        }
+        for records::EntryGroup { entry, key } in record.overlaps {
+            let key = self.group_key(&key.unwrap_or_default())?;
+            hot.overlaps.insert((self.entry_number(entry)?, order(key)));
         }
         Ok(hot)
     }

@@ -200,15 +200,19 @@ pub(super) struct Entry {
 /// Who time is counted for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct GroupKey {
-    /// A service 0, a peer 1, a service's unnamed callees 2, requests 3, responses 4, overflow 5.
+    /// A service 0, a peer 1, a service's unnamed callees 2, requests 3, responses 4, overflow 5, the
+    /// overlap of an operation's calls 6.
     #[prost(uint32, tag = "1")]
     pub sort: u32,
     /// The service, peer or caller.
     #[prost(uint32, tag = "2")]
     pub name: u32,
-    /// The callee.
+    /// The callee, or the name of the operation.
     #[prost(uint32, tag = "3")]
     pub far: u32,
+    /// The kind of the operation.
+    #[prost(uint32, tag = "4")]
+    pub span_kind: u32,
 }
 
 /// Time of an entry's requests that is counted for somebody.
@@ -273,6 +277,9 @@ pub(super) struct Hot {
     /// New operations.
     #[prost(message, repeated, tag = "3")]
     pub new_operations: Vec<EntryGroup>,
+    /// Overlaps that fell.
+    #[prost(message, repeated, tag = "4")]
+    pub overlaps: Vec<EntryGroup>,
 }
 
 /// An open incident.
@@ -334,6 +341,23 @@ pub(super) struct Incident {
     /// Who made them slower.
     #[prost(message, repeated, tag = "8")]
     pub suspects: Vec<Suspect>,
+    /// How likely the first of them is right.
+    #[prost(double, tag = "9")]
+    pub confidence: f64,
+    /// Who waits for them.
+    #[prost(message, repeated, tag = "10")]
+    pub impacted: Vec<Impacted>,
+}
+
+/// A service that waits for the suspects.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Impacted {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub service: String,
+    /// Seconds that it waited longer.
+    #[prost(double, tag = "2")]
+    pub excess_seconds: f64,
 }
 
 /// An entry that is slower.

@@ -1,6 +1,6 @@
 //! From the judge to records. Everything saved is taken apart without `..`: what is new must be decided on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use foldhash::fast::RandomState;
@@ -11,14 +11,14 @@ use super::{KEEP_IDLE, incidents};
 use crate::engine::age::Age;
 use crate::engine::aggregate::{AttrSum, Detail, GroupKey, Id, NodeKey};
 use crate::engine::detect::Hot;
-use crate::engine::graph::{Entry, Group, Pair, Path};
+use crate::engine::graph::{Entry, Group, GroupOrder, Pair, Path};
 use crate::engine::history::History;
 use crate::engine::judge::{Judge, OpenIncident};
 use crate::engine::node::Node;
 use crate::engine::params::EngineParams;
 use crate::engine::rolling::{Rolling, Tick};
 use crate::engine::tape::{Packed, Tape};
-use crate::model::{AttrSetId, Interner, Sym};
+use crate::model::{AttrSetId, Interner, Key, Sym};
 
 /// Writes everything the judge has learned.
 pub(super) fn save(judge: &Judge, names: &Interner, out: &mut dyn Write) -> io::Result<()> {
@@ -247,10 +247,16 @@ impl<'a> Writer<'a> {
             GroupKey::Request(from, to) => (3, from, Some(to)),
             GroupKey::Response(from, to) => (4, from, Some(to)),
             GroupKey::Overflow => return Ok(records::GroupKey { sort: 5, ..Default::default() }),
+            GroupKey::Overlap(operation) => {
+                let Key { service, name, kind } = self.names.resolve(operation);
+                let (name, far) = (self.name(service)?, self.name(name)?);
+                let span_kind = kind as u32;
+                return Ok(records::GroupKey { sort: 6, name, far, span_kind });
+            }
         };
         let name = self.name(name)?;
         let far = far.map(|far| self.name(far)).transpose()?.unwrap_or_default();
-        Ok(records::GroupKey { sort, name, far })
+        Ok(records::GroupKey { sort, name, far, span_kind: 0 })
     }
 
     /// Attribute sets are numbered anew, so the tape is written anew.
@@ -268,28 +274,38 @@ impl<'a> Writer<'a> {
     }
 
     fn hot(&mut self, history: &History, kept: &Kept, hot: &Hot) -> io::Result<records::Hot> {
-        let Hot { nodes, fan_outs, new_operations } = hot;
+        let Hot { nodes, fan_outs, new_operations, overlaps } = hot;
         let fan_outs = fan_outs.iter().filter_map(|&(parent, child)| {
             let (parent, child) = (kept.node(parent)?, kept.node(child)?);
             Some(records::NodePair { parent, child })
         });
-        let mut new = Vec::new();
-        for &(entry, order) in new_operations {
-            let group = history.group(entry, order).map(|group| group.key);
-            if let (Some(entry), Some(key)) = (kept.entry(entry), group) {
-                new.push(records::EntryGroup { entry, key: Some(self.group_key(key)?) });
-            }
-        }
-        // In memory they are in the order of interned numbers, which the next process does not share.
-        new.sort_by_key(|one| {
-            let key = one.key.clone().unwrap_or_default();
-            (one.entry, key.sort, key.name, key.far)
-        });
         Ok(records::Hot {
             nodes: nodes.iter().filter_map(|&id| kept.node(id)).collect(),
             fan_outs: fan_outs.collect(),
-            new_operations: new,
+            new_operations: self.entry_groups(history, kept, new_operations)?,
+            overlaps: self.entry_groups(history, kept, overlaps)?,
         })
+    }
+
+    fn entry_groups(
+        &mut self,
+        history: &History,
+        kept: &Kept,
+        groups: &BTreeSet<(Id, GroupOrder)>,
+    ) -> io::Result<Vec<records::EntryGroup>> {
+        let mut saved = Vec::new();
+        for &(entry, order) in groups {
+            let group = history.group(entry, order).map(|group| group.key);
+            if let (Some(entry), Some(key)) = (kept.entry(entry), group) {
+                saved.push(records::EntryGroup { entry, key: Some(self.group_key(key)?) });
+            }
+        }
+        // In memory they are in the order of interned numbers, which the next process does not share.
+        saved.sort_by_key(|one| {
+            let key = one.key.clone().unwrap_or_default();
+            (one.entry, key.sort, key.name, key.far, key.span_kind)
+        });
+        Ok(saved)
     }
 
     fn open(
