@@ -205,12 +205,13 @@ fn said(text: &mut String, outcome: &Outcome) {
 fn tell(text: &mut String, outcome: &Outcome, verdict: &Verdict) {
     let _ = writeln!(
         text,
-        "    incident {} since {:.0} s, detected {:.0} s: {:.2} s of excess, {:.0} % unexplained",
+        "    incident {} since {:.0} s, detected {:.0} s: {:.2} s of excess, {:.0} % unexplained{}",
         verdict.id,
         verdict.start,
         verdict.detected,
         verdict.excess,
-        100.0 * verdict.unexplained
+        100.0 * verdict.unexplained,
+        verdict.confidence.map_or(String::new(), |c| format!(", confidence {c:.2}")),
     );
     for (name, excess, baseline, recent) in verdict.entries.iter().take(3) {
         let (from, to) = (1e3 * baseline, 1e3 * recent);
@@ -220,7 +221,7 @@ fn tell(text: &mut String, outcome: &Outcome, verdict: &Verdict) {
         let right = outcome.built.truth.culprits.iter().any(|culprit| score::is(culprit, named));
         let _ = writeln!(
             text,
-            "    {} {:>3.0} % {} {} by {} ({}) at {}: {:.2} s, {:.2} -> {:.2} ms a call, {} calls{}{}",
+            "    {} {:>3.0} % {} {} by {} ({}) at {}: {:.2} s, {:.2} -> {:.2} ms a call, {} calls{}",
             if right { "*" } else { " " },
             100.0 * named.score,
             named.kind,
@@ -235,7 +236,6 @@ fn tell(text: &mut String, outcome: &Outcome, verdict: &Verdict) {
             named.where_.as_ref().map_or(String::new(), |(attribute, value, share)| {
                 format!(", where {attribute}={value} ({:.0} %)", 100.0 * share)
             }),
-            named.confidence.map_or(String::new(), |c| format!(", confidence {c:.2}")),
         );
     }
 }

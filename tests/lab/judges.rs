@@ -105,6 +105,8 @@ pub(crate) struct Verdict {
     /// Entries that are slower: what, by how much, from and to what.
     pub(crate) entries: Vec<(String, f64, f64, f64)>,
     pub(crate) suspects: Vec<Named>,
+    /// How sure the judge is of the first, 0 to 1, if it says so.
+    pub(crate) confidence: Option<f64>,
 }
 
 /// A suspect.
@@ -118,8 +120,6 @@ pub(crate) struct Named {
     /// Attribute, value, share of the excess.
     pub(crate) where_: Option<(String, String, f64)>,
     pub(crate) score: f64,
-    /// How sure the judge is, 0 to 1, if it says so.
-    pub(crate) confidence: Option<f64>,
     pub(crate) excess: f64,
     pub(crate) baseline: f64,
     pub(crate) recent: f64,
@@ -178,6 +178,7 @@ fn verdict(incident: &Incident, clock: Clock) -> Verdict {
         unexplained: incident.unexplained_share,
         entries: incident.entries.iter().map(entry).collect(),
         suspects: incident.suspects.iter().map(named).collect(),
+        confidence: Some(incident.confidence),
     }
 }
 
@@ -191,15 +192,9 @@ fn named(suspect: &Suspect) -> Named {
         pattern: suspect.pattern.as_str(),
         where_: where_.map(|w| (w.attribute.to_string(), w.value.to_string(), w.share)),
         score: suspect.score,
-        confidence: confidence(suspect),
         excess: suspect.excess_seconds,
         baseline: suspect.baseline_seconds,
         recent: suspect.recent_seconds,
         calls: suspect.calls,
     }
-}
-
-/// The engine gives no confidence with its suspects.
-fn confidence(_: &Suspect) -> Option<f64> {
-    None
 }

@@ -180,7 +180,6 @@ impl Rival {
                 pattern: "-",
                 where_: None,
                 score: weight / total,
-                confidence: None,
                 excess: *weight,
                 baseline: 0.0,
                 recent: 0.0,
@@ -255,6 +254,7 @@ impl Rival {
                     excess: 0.0,
                     unexplained: 0.0,
                     entries: Vec::new(),
+                    confidence: None,
                     suspects,
                 };
                 let opened = said(Step::Opened, &verdict);

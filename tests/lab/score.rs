@@ -255,10 +255,10 @@ fn where_mark(culprit: &Culprit, named: &Named) -> Mark {
 
 fn confidences(story: &Story, truth: &Truth, window: &Window) -> Vec<(f64, bool)> {
     let published = story.said.iter().filter(|said| said.step != Step::Closed);
-    let leaders = published.filter_map(|said| {
-        let leader = said.verdict.suspects.first()?;
+    let verdicts = published.filter_map(|said| {
         let about = window.may_be_about(event_time(said));
-        Some((leader.confidence?, about && rank(truth, &said.verdict.suspects) == Some(1)))
+        let right = about && rank(truth, &said.verdict.suspects) == Some(1);
+        Some((said.verdict.confidence?, right))
     });
-    leaders.collect()
+    verdicts.collect()
 }

@@ -23,6 +23,8 @@ pub(crate) struct Effect {
 
 /// An entry is affected when it takes this much longer.
 const AFFECTED: f64 = 0.01;
+/// Nobody waits for less: a queue's consumer that takes 1.1 instead of 1.0 ms is no incident. Nanoseconds.
+const LEAST: f64 = 1e6;
 
 impl EntryEffect {
     pub(crate) fn rise(&self) -> f64 {
@@ -62,10 +64,12 @@ impl Effect {
         world.done().to_vec()
     }
 
-    /// The rise of the mean of the entry that suffers most, of those with so many requests; 0 without
-    /// one.
+    /// The rise of the mean of the entry that suffers most, of those with so many requests that take a
+    /// millisecond longer or more; 0 without one.
     pub(crate) fn largest(&self, requests: f64) -> f64 {
-        let enough = self.entries.iter().filter(|effect| effect.requests as f64 >= requests);
+        let enough = self.entries.iter().filter(|effect| {
+            effect.requests as f64 >= requests && effect.faulty - effect.sound >= LEAST
+        });
         enough.map(EntryEffect::rise).max_by(f64::total_cmp).unwrap_or(0.0)
     }
 
