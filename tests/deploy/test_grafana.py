@@ -128,7 +128,7 @@ class Live(unittest.TestCase):
         self.assertRegex(notes["impact"], r"^`.+` of `storefront` \([\d.]+m?s -> [\d.]+m?s\)")
         self.assertRegex(notes["since"], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$")
         self.assertRegex(notes["traces"], r"^[0-9a-f]{32}")
-        self.assertRegex(notes["page"], r"^http://127\.0\.0\.1:\d+/$")
+        self.assertRegex(notes["page"], rf"^http://127\.0\.0\.1:\d+/#/suspect/{CULPRIT}$")
 
     def test_nothing_is_said_about_its_health(self):
         rows = self.prometheus.query('ALERTS{laghound="health",alertstate="firing"}')
