@@ -18,7 +18,7 @@ use super::params::DetectionParams;
 use super::roles::{Role, Roles};
 use super::rolling::{Cohort, Tick, buckets};
 use super::spread::{FAR, cuts, reach, slackened};
-use super::statistics::{Moments, Share, mean_rose, share_rose};
+use super::statistics::{Moments, Share, mean_rose, share_rose, standard_error};
 
 /// Everything that is hot.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -469,15 +469,9 @@ fn group_rose(
     learned: u64,
     params: &DetectionParams,
 ) -> Option<f64> {
-    let moments = |sum: &GroupSum, count: u64| {
-        let mean = sum.critical as f64 / count as f64;
-        let variance = (sum.squares as f64 / count as f64 - mean * mean).max(0.0);
-        (mean, variance)
-    };
-    let (mean, variance) = moments(recent, requests);
-    let (before, usual) = moments(baseline, learned);
-    let rise = mean - before;
-    let error = (usual / learned as f64 + variance.max(usual) / requests as f64).sqrt();
+    let (recent, baseline) = (recent.moments(requests), baseline.moments(learned));
+    let rise = recent.mean - baseline.mean;
+    let error = standard_error(recent, baseline);
     (rise > params.min_new_operation_z * error && rise > 0.0).then_some(rise)
 }
 

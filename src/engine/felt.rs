@@ -29,6 +29,9 @@ pub(super) fn largest_share(
     attribution: &Attribution,
 ) -> f64 {
     let claimed = Claimed::read(attribution);
+    let parts = attribution.parts.entries.iter();
+    let typical = parts.map(|&(id, ref part)| (id, typical(scene, cohort, id, part)));
+    let typical: BTreeMap<Id, f64> = typical.collect();
     let shares = affected.iter().filter_map(|&id| {
         let entry = scene.history.entry(id);
         let part = attribution.parts.entry(id)?;
@@ -42,15 +45,15 @@ pub(super) fn largest_share(
             nanos += claimed.a_call(path.node) * sum.calls as f64;
         }
         // Against what the requests would have taken without it.
-        let whole = typical(scene, cohort, id, part);
+        let whole = typical[&id];
         let rest = (whole - nanos).max(0.1 * whole);
         Some(nanos / rest)
     });
-    let parts = attribution.parts.entries.iter();
-    let whole: f64 = parts.map(|&(id, ref part)| typical(scene, cohort, id, part)).sum();
+    let whole: f64 = typical.values().sum();
     let all = attribution.claimed / (whole - attribution.claimed).max(0.1 * whole).max(1.0);
     let by_users = attribution.accused.iter().flat_map(|accused| &accused.claims);
-    let by_users = by_users.filter_map(|claim| share_of_users(scene, cohort, claim, attribution));
+    let by_users =
+        by_users.filter_map(|claim| share_of_users(scene, cohort, claim, attribution, &typical));
     shares.chain(by_users).fold(all, f64::max)
 }
 
@@ -79,6 +82,7 @@ fn share_of_users(
     cohort: Cohort,
     claim: &Claim,
     attribution: &Attribution,
+    typical: &BTreeMap<Id, f64>,
 ) -> Option<f64> {
     let node = scene.history.node(claim.node);
     let users = node.window(cohort.from, &mut Dense::default());
@@ -86,7 +90,7 @@ fn share_of_users(
     let (mut duration, mut requests) = (0.0, 0);
     for entry in entries {
         let Some(part) = attribution.parts.entry(entry) else { continue };
-        duration += typical(scene, cohort, entry, part);
+        duration += typical[&entry];
         requests += part.requests;
     }
     if users < LEAST_REQUESTS || requests == 0 || duration <= 0.0 {

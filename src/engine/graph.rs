@@ -8,6 +8,7 @@ use super::age::Age;
 use super::aggregate::{EntrySum, FanOut, GroupKey, GroupSum, Id, PathSum};
 use super::node::Node;
 use super::rolling::Rolling;
+use super::statistics::Moments;
 
 /// A path of the call graph.
 pub(super) struct Path {
@@ -63,8 +64,21 @@ pub(super) struct Pair {
     pub active: bool,
 }
 
-/// A fixed order of groups within one run.
+impl GroupSum {
+    /// Per request, of so many.
+    pub(super) fn moments(&self, requests: u64) -> Moments {
+        let count = requests as f64;
+        let mean = self.critical as f64 / count;
+        let variance = (self.squares as f64 / count - mean * mean).max(0.0);
+        Moments { count, mean, variance }
+    }
+}
+
+/// A fixed order of groups within one run; those of overlaps stand last.
 pub(super) type GroupOrder = (u8, u32, u32);
+
+/// Groups from here on are of overlaps.
+pub(super) const FIRST_OVERLAP: GroupOrder = (6, 0, 0);
 
 /// A group's place among those of its entry.
 pub(super) fn order(group: GroupKey) -> GroupOrder {

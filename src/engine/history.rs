@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::age::Age;
 use super::aggregate::{Delta, GroupKey, Id, NodeKey, PathSum, SliceIndex, SliceSums};
-use super::graph::{Entry, Group, GroupOrder, Pair, Path, measure, order};
+use super::graph::{Entry, FIRST_OVERLAP, Group, GroupOrder, Pair, Path, measure, order};
 use super::node::Node;
 use super::params::DetectionParams;
 use super::rolling::{Rolling, Tick};
@@ -169,10 +169,20 @@ impl History {
         &mut self.entries[id as usize]
     }
 
-    /// The groups of an entry, in their order.
+    /// Whose time an entry's is: its groups in their order, without overlaps.
     pub(super) fn groups(&self, entry: Id) -> impl Iterator<Item = (GroupOrder, &Group)> {
-        let groups = self.entries[entry as usize].groups.iter();
-        groups.map(|&(order, id)| (order, &self.groups[id as usize]))
+        let groups = &self.entries[entry as usize].groups;
+        self.numbered(&groups[..first_overlap(groups)])
+    }
+
+    /// What the calls under an entry save by running side by side, in the order of the groups.
+    pub(super) fn overlaps(&self, entry: Id) -> impl Iterator<Item = (GroupOrder, &Group)> {
+        let groups = &self.entries[entry as usize].groups;
+        self.numbered(&groups[first_overlap(groups)..])
+    }
+
+    fn numbered(&self, groups: &[(GroupOrder, Id)]) -> impl Iterator<Item = (GroupOrder, &Group)> {
+        groups.iter().map(|&(order, id)| (order, &self.groups[id as usize]))
     }
 
     /// One group of an entry.
@@ -466,6 +476,10 @@ impl Translation {
             node(child);
         }
     }
+}
+
+fn first_overlap(groups: &[(GroupOrder, Id)]) -> usize {
+    groups.partition_point(|&(order, _)| order < FIRST_OVERLAP)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::aggregate::{GroupKey, GroupSum, Id, NodeKey};
+use super::aggregate::{GroupKey, Id, NodeKey};
 use super::attribute::Claim;
 use super::decompose::{Decomposition, EntryPart, rounded};
 use super::detect::Scene;
@@ -16,6 +16,7 @@ use super::graph::{Group, GroupOrder};
 use super::history::History;
 use super::roles::Party;
 use super::rolling::{Cohort, Tick};
+use super::statistics::standard_error;
 use super::verdict::Reason;
 use crate::model::KeyId;
 
@@ -36,29 +37,16 @@ pub(super) fn losses(
     if learned == 0 || part.requests == 0 || part.excess <= 0 {
         return Vec::new();
     }
-    let groups = scene.history.groups(id);
-    let overlaps = groups.filter(|(_, group)| matches!(group.key, GroupKey::Overlap(_)));
-    let fallen = overlaps.filter(|(_, Group { sums, .. })| {
-        let (before, now) = (sums.baseline(), sums.since(from));
-        let usual = before.critical as f64 / learned as f64;
-        let lost = usual - now.critical as f64 / part.requests as f64;
-        lost > p.min_lost_overlap * usual
+    let fallen = scene.history.overlaps(id).filter(|(_, Group { sums, .. })| {
+        let before = sums.baseline().moments(learned);
+        let now = sums.since(from).moments(part.requests);
+        let lost = before.mean - now.mean;
+        lost > p.min_lost_overlap * before.mean
             && lost > p.min_rise
             && lost > p.min_share * part.baseline_mean
-            && (!tests_chance
-                || lost > p.min_new_operation_z * error(&now, part.requests, before, learned))
+            && (!tests_chance || lost > p.min_new_operation_z * standard_error(now, before))
     });
     fallen.map(|(order, _)| (id, order)).collect()
-}
-
-/// The standard error of the difference of two means.
-fn error(recent: &GroupSum, requests: u64, baseline: &GroupSum, learned: u64) -> f64 {
-    let variance = |sum: &GroupSum, count: u64| {
-        let mean = sum.critical as f64 / count as f64;
-        (sum.squares as f64 / count as f64 - mean * mean).max(0.0)
-    };
-    let (now, usual) = (variance(recent, requests), variance(baseline, learned));
-    (usual / learned as f64 + now.max(usual) / requests as f64).sqrt()
 }
 
 /// What is lost, claimed for those who made the calls, and together no more than `unexplained`
@@ -208,6 +196,14 @@ mod tests {
         let verdict = verdict(40, SIDE_BY_SIDE, [(10, 90), (10, 40)]);
         let names: Vec<_> = verdict.suspects.iter().map(|suspect| &*suspect.service).collect();
         assert_eq!(names, ["left"]);
+    }
+
+    #[test]
+    fn calls_that_come_to_run_side_by_side_are_nobodys_fault() {
+        for count in [1, 40] {
+            let verdict = verdict(count, [(10, 30), (30, 60)], SIDE_BY_SIDE);
+            assert!(!verdict.hot && verdict.suspects.is_empty(), "{verdict:?}");
+        }
     }
 
     #[test]

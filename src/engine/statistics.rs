@@ -69,6 +69,13 @@ pub(super) fn mean_rose(
     (recent.mean - baseline.mean) / (pooled * (1.0 / recent.count + 1.0 / baseline.count)).sqrt()
 }
 
+/// The standard error of the difference of two means. Few values may vary less than they usually do by
+/// chance: their variance counts as no less than the baseline's.
+pub(super) fn standard_error(recent: Moments, baseline: Moments) -> f64 {
+    let usual = baseline.variance;
+    (usual / baseline.count + recent.variance.max(usual) / recent.count).sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
