@@ -40,7 +40,7 @@ use crate::model::{InternLimits, Interner, Nanos};
 use crate::otlp::receive::{ReceiveLimits, Receiver, SERVICE};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
-use crate::publish::api::ApiSettings;
+use crate::publish::api::{ApiSettings, QUERY_SERVICE};
 use crate::publish::exposition;
 use crate::publish::ledger::Ledger;
 use crate::publish::metrics_page::MetricsPage;
@@ -122,7 +122,7 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// OTLP/HTTP.
     pub http: SocketAddr,
-    /// Metrics, health, page.
+    /// Metrics, health, page, API.
     pub admin: SocketAddr,
 }
 
@@ -208,8 +208,7 @@ impl Server {
         };
         let (receiver, status, threads) = analysis(&settings, plan)?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", ServingStatus::Serving).await;
-        health.set_service_status(SERVICE, ServingStatus::Serving).await;
+        say(&health, ServingStatus::Serving).await;
         let page = Arc::new(MetricsPage::new(exposition::Limits::new(settings.max_series)));
         let source: Arc<dyn Source> = Arc::clone(&status) as Arc<dyn Source>;
         // A gRPC call has a path of its own, so both can be served on one port.
@@ -282,8 +281,7 @@ impl Server {
         let grace = Duration::from_nanos(grace.0);
         supervisor::stopping();
         status.stopping.store(true, Ordering::Relaxed);
-        health.set_service_status("", ServingStatus::NotServing).await;
-        health.set_service_status(SERVICE, ServingStatus::NotServing).await;
+        say(&health, ServingStatus::NotServing).await;
         let finished = async {
             // A sender that does not come to an end must not take the time that is needed to analyze
             // what the others have sent.
@@ -367,6 +365,13 @@ fn affordable(limits: &ConnectionLimits) -> ConnectionLimits {
 
 /// The methods of the standard health service.
 const HEALTH: &str = "/grpc.health.v1.Health/{method}";
+
+/// Of the server as a whole, and of each service.
+async fn say(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", SERVICE, QUERY_SERVICE] {
+        health.set_service_status(service, status).await;
+    }
+}
 
 /// HTTP/1 on the gRPC port is mostly an exporter that was given the wrong one of two numbers.
 async fn only_http_2(request: Request, next: Next) -> Response {

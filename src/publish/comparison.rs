@@ -10,6 +10,8 @@ pub use text::ComparisonText;
 
 use serde::Serialize;
 
+use super::words::nanos;
+
 use crate::compare::verdict::{Cause, Comparison, EntryRow, EventGap, SpanRow, Summary, Verdict};
 use crate::engine::evidence::Stretch;
 
@@ -152,13 +154,6 @@ impl<'a> ComparisonShape<'a> {
     }
 }
 
-/// Seconds to the nanosecond.
-fn nanos(seconds: f64) -> f64 {
-    let rounded = (seconds * 1e9).round() / 1e9;
-    // No document says -0.0, and none infinity.
-    if rounded == 0.0 || !rounded.is_finite() { 0.0 } else { rounded }
-}
-
 impl<'a> From<&'a Summary> for SummaryShape<'a> {
     fn from(summary: &'a Summary) -> SummaryShape<'a> {
         SummaryShape {
@@ -252,7 +247,7 @@ impl From<&SpanRow> for SpanPlace {
 }
 
 /// The verdict in one sentence.
-fn headline(comparison: &Comparison) -> String {
+pub(super) fn headline(comparison: &Comparison) -> String {
     use super::words::{Name, duration, percent};
     let (before, after) = (&comparison.baseline, &comparison.spiked);
     let times =

@@ -92,6 +92,13 @@ pub(super) fn rounded(value: f64) -> f64 {
     if rounded == 0.0 { 0.0 } else { rounded }
 }
 
+/// Seconds to the nanosecond.
+pub(super) fn nanos(seconds: f64) -> f64 {
+    let rounded = (seconds * 1e9).round() / 1e9;
+    // No document says -0.0, and none infinity.
+    if rounded == 0.0 || !rounded.is_finite() { 0.0 } else { rounded }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

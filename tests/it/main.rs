@@ -10,6 +10,7 @@ mod laboratory;
 mod laws;
 mod poison;
 mod promises;
+mod proto;
 mod scenarios;
 mod seeds;
 mod state;

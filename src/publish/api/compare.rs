@@ -20,6 +20,7 @@ use super::query::{Params, trace_id};
 use super::source::{CompareError, Upload};
 use super::{Api, query};
 use crate::compare::verdict::Comparison;
+use crate::model::TraceId;
 
 /// Which two.
 #[derive(Deserialize)]
@@ -39,7 +40,7 @@ pub(super) async fn kept(
     let permit = permit(&api)?;
     api.answer(&headers, move |api, wishes| {
         let _permit = permit;
-        shown(wishes, api.evidence.compare_kept(baseline, spiked))
+        Ok(shown(wishes, &api.compare_kept(baseline, spiked)?))
     })
     .await
 }
@@ -60,12 +61,13 @@ pub(super) async fn uploads(
     let (baseline, spiked) = files(form, limit).await?;
     api.answer(&headers, move |api, wishes| {
         let _permit = permit;
-        shown(wishes, api.evidence.compare_uploads(baseline, spiked))
+        Ok(shown(wishes, &api.compare_uploads(baseline, spiked)?))
     })
     .await
 }
 
-fn permit(api: &Arc<Api>) -> Result<OwnedSemaphorePermit, Problem> {
+/// What a comparison needs, as long as it goes on.
+pub(super) fn permit(api: &Arc<Api>) -> Result<OwnedSemaphorePermit, Problem> {
     let free = Arc::clone(&api.comparisons).try_acquire_owned();
     free.map_err(|_| Problem::busy("another comparison is under way; try again in a moment"))
 }
@@ -101,14 +103,35 @@ async fn files(mut form: Multipart, limit: usize) -> Result<(Upload, Upload), Pr
     Ok((baseline.ok_or_else(|| missing("baseline"))?, spiked.ok_or_else(|| missing("spiked"))?))
 }
 
-fn shown(wishes: &Wishes, compared: Result<Comparison, CompareError>) -> Result<Response, Problem> {
-    match compared {
-        Ok(comparison) => {
-            Ok(body(wishes, "application/json", Bytes::from(to_detailed_json(&comparison))))
-        }
-        Err(error @ CompareError::NotKept(_)) => Err(Problem::not_found(error.to_string())),
-        Err(error @ CompareError::Unreadable(_)) => {
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, quoted(&error.to_string())))
+fn shown(wishes: &Wishes, comparison: &Comparison) -> Response {
+    body(wishes, "application/json", Bytes::from(to_detailed_json(comparison)))
+}
+
+impl Api {
+    pub(super) fn compare_kept(
+        &self,
+        baseline: TraceId,
+        spiked: TraceId,
+    ) -> Result<Comparison, Problem> {
+        self.evidence.compare_kept(baseline, spiked).map_err(Problem::from)
+    }
+
+    pub(super) fn compare_uploads(
+        &self,
+        baseline: Upload,
+        spiked: Upload,
+    ) -> Result<Comparison, Problem> {
+        self.evidence.compare_uploads(baseline, spiked).map_err(Problem::from)
+    }
+}
+
+impl From<CompareError> for Problem {
+    fn from(error: CompareError) -> Problem {
+        match error {
+            CompareError::NotKept(_) => Problem::not_found(error.to_string()),
+            CompareError::Unreadable(_) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, quoted(&error.to_string()))
+            }
         }
     }
 }

@@ -16,9 +16,9 @@ use http::header::{self, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Api;
 use super::answer::Problem;
 use super::query::{Nothing, Params};
-use super::{Api, MAX_LISTENERS};
 
 /// How often a connection is heard of when nothing is judged.
 const BEAT: Duration = Duration::from_secs(2);
@@ -30,9 +30,7 @@ pub(super) async fn events(
     State(api): State<Arc<Api>>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Response, Problem> {
-    let permit = Arc::clone(&api.listeners).try_acquire_owned().map_err(|_| {
-        Problem::busy(format!("{MAX_LISTENERS} others are listening; ask /api/v1/now instead"))
-    })?;
+    let permit = api.listeners.enter()?;
     // One event waits while one is written: who reads slowly gets fewer, not older ones.
     let (sender, receiver) = mpsc::channel(1);
     // Ends with its connection, or with the process.

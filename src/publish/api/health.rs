@@ -5,57 +5,70 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::HeaderMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::super::ledger::{ByReason, Ledger};
 use super::super::words::rfc3339;
 use super::answer::{Problem, json};
+use super::listeners::Listening;
 use super::query::{Nothing, Params};
 use super::reasons::explained;
 use super::source::Room;
-use super::{Answer, Api};
+use super::{Answer, Api, as_rfc3339};
+use crate::engine::verdict::Board;
+use crate::model::Timestamp;
 
 #[derive(Serialize)]
-struct Health {
-    version: &'static str,
-    now: String,
-    ready: bool,
-    missing: Vec<String>,
-    intake: IntakeShape,
-    operations: OperationsShape,
-    memory: MemoryShape,
-    evidence: EvidenceShape,
-    snapshot_at: Option<String>,
+pub(super) struct Health {
+    pub(super) version: &'static str,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(super) now: Timestamp,
+    pub(super) ready: bool,
+    pub(super) missing: Vec<String>,
+    pub(super) intake: IntakeShape,
+    pub(super) operations: OperationsShape,
+    pub(super) memory: MemoryShape,
+    pub(super) evidence: EvidenceShape,
+    pub(super) listeners: Listening,
+    #[serde(serialize_with = "as_rfc3339_or_null")]
+    pub(super) snapshot_at: Option<Timestamp>,
+}
+
+fn as_rfc3339_or_null<S: Serializer>(
+    at: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    at.map(rfc3339).serialize(serializer)
 }
 
 /// Where every span went: accepted = analyzed + dropped + pending.
 #[derive(Serialize)]
 pub(super) struct IntakeShape {
-    accepted_spans: u64,
-    accepted: Vec<Counted>,
-    analyzed_spans: u64,
-    pending_spans: u64,
-    pending_traces: u64,
-    dropped_spans: u64,
-    dropped: Vec<Counted>,
-    refused_spans: u64,
-    refused: Vec<Counted>,
-    failed_requests: Vec<Counted>,
-    closed_traces: Vec<Counted>,
-    skewed_spans: u64,
-    balanced: bool,
+    pub(super) accepted_spans: u64,
+    pub(super) accepted: Vec<Counted>,
+    pub(super) analyzed_spans: u64,
+    pub(super) pending_spans: u64,
+    pub(super) pending_traces: u64,
+    pub(super) dropped_spans: u64,
+    pub(super) dropped: Vec<Counted>,
+    pub(super) refused_spans: u64,
+    pub(super) refused: Vec<Counted>,
+    pub(super) failed_requests: Vec<Counted>,
+    pub(super) closed_traces: Vec<Counted>,
+    pub(super) skewed_spans: u64,
+    pub(super) balanced: bool,
 }
 
 /// A count, of what, and what it means.
 #[derive(Serialize)]
-struct Counted {
+pub(super) struct Counted {
     #[serde(skip_serializing_if = "Option::is_none")]
-    transport: Option<&'static str>,
+    pub(super) transport: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    count: u64,
+    pub(super) reason: Option<&'static str>,
+    pub(super) count: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
-    meaning: &'static str,
+    pub(super) meaning: &'static str,
 }
 
 #[derive(Serialize)]
@@ -66,22 +79,32 @@ pub(super) struct OperationsShape {
 }
 
 #[derive(Serialize)]
-struct MemoryShape {
-    parts: Vec<Part>,
-    limit_bytes: u64,
+pub(super) struct MemoryShape {
+    pub(super) parts: Vec<Part>,
+    pub(super) limit_bytes: u64,
 }
 
 #[derive(Serialize)]
-struct Part {
-    part: &'static str,
-    bytes: u64,
+pub(super) struct Part {
+    pub(super) part: &'static str,
+    pub(super) bytes: u64,
 }
 
 #[derive(Serialize)]
-struct EvidenceShape {
-    bytes: u64,
-    limit_bytes: u64,
-    turned_away_traces: u64,
+pub(super) struct EvidenceShape {
+    pub(super) bytes: u64,
+    pub(super) limit_bytes: u64,
+    pub(super) turned_away_traces: u64,
+}
+
+impl OperationsShape {
+    pub(super) fn of(board: &Board, ledger: &Ledger) -> OperationsShape {
+        OperationsShape {
+            known: board.operations.len(),
+            learned: board.operations.iter().filter(|one| one.baseline.is_some()).count(),
+            overflow_spans: ledger.overflow_spans,
+        }
+    }
 }
 
 impl From<Room> for EvidenceShape {
@@ -143,25 +166,27 @@ pub(super) async fn health(
     Params(Nothing {}): Params<Nothing>,
 ) -> Result<Response, Problem> {
     api.answer(&headers, |api, wishes| {
-        let (board, ledger) = (api.source.board(), api.source.ledger());
-        let ready = api.source.ready();
+        let board = api.source.board();
+        Ok(json(wishes, &Answer::new(&board, api.health(&board))))
+    })
+    .await
+}
+
+impl Api {
+    pub(super) fn health(&self, board: &Board) -> Health {
+        let (ledger, ready) = (self.source.ledger(), self.source.ready());
         let parts = ledger.memory_bytes.iter().map(|(&part, &bytes)| Part { part, bytes });
-        let rest = Health {
+        Health {
             version: env!("CARGO_PKG_VERSION"),
-            now: rfc3339(api.evidence.now()),
+            now: self.evidence.now(),
             ready: ready.is_ok(),
             missing: ready.err().unwrap_or_default(),
             intake: IntakeShape::from(&ledger),
-            operations: OperationsShape {
-                known: board.operations.len(),
-                learned: board.operations.iter().filter(|one| one.baseline.is_some()).count(),
-                overflow_spans: ledger.overflow_spans,
-            },
+            operations: OperationsShape::of(board, &ledger),
             memory: MemoryShape { parts: parts.collect(), limit_bytes: ledger.memory_limit_bytes },
-            evidence: api.evidence.room().into(),
-            snapshot_at: ledger.snapshot.saved_at.map(rfc3339),
-        };
-        Ok(json(wishes, &Answer::new(&board, rest)))
-    })
-    .await
+            evidence: self.evidence.room().into(),
+            listeners: self.listeners.figures(),
+            snapshot_at: ledger.snapshot.saved_at,
+        }
+    }
 }

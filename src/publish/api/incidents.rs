@@ -11,12 +11,12 @@ use super::super::sentence::Sentence;
 use super::super::shapes::{BucketsShape, IncidentShape, SuspectShape};
 use super::super::words::rounded;
 use super::answer::{Problem, json};
-use super::links::{IncidentLinks, Links};
+use super::links::IncidentLinks;
 use super::query::{Nothing, Page, Params, instant, parsed, suspect_kind};
 use super::traces::{KeptShape, kept_shapes};
 use super::{Answer, Api};
 use crate::engine::evidence::{Graph, KeptTrace, Role, SuspectDistribution};
-use crate::engine::verdict::{Board, Incident, SuspectKind};
+use crate::engine::verdict::{Board, Incident, Suspect, SuspectKind};
 use crate::model::Timestamp;
 
 /// Which suspects.
@@ -27,6 +27,27 @@ pub(super) struct SuspectQuery {
     kind: Option<String>,
     limit: Option<usize>,
     offset: Option<usize>,
+}
+
+/// The same, checked.
+pub(super) struct SuspectFilter {
+    pub(super) service: Option<String>,
+    pub(super) kind: Option<SuspectKind>,
+}
+
+impl SuspectFilter {
+    fn takes(&self, suspect: &Suspect) -> bool {
+        self.service.as_deref().is_none_or(|service| *suspect.service == *service)
+            && self.kind.is_none_or(|kind| suspect.kind == kind)
+    }
+
+    /// With the incident of each, by incident and rank.
+    pub(super) fn choose<'a>(&self, board: &'a Board) -> Vec<(u64, &'a Suspect)> {
+        let all = board.open.iter().flat_map(|incident| {
+            incident.suspects.iter().map(move |suspect| (incident.id, suspect))
+        });
+        all.filter(|(_, suspect)| self.takes(suspect)).collect()
+    }
 }
 
 #[derive(Serialize)]
@@ -50,21 +71,16 @@ pub(super) async fn suspects(
     Params(query): Params<SuspectQuery>,
 ) -> Result<Response, Problem> {
     let page = Page::of(query.limit, query.offset)?;
-    let kind = suspect_kind_of(query.kind.as_deref())?;
+    let service = query.service.filter(|service| !service.is_empty());
+    let filter = SuspectFilter { service, kind: suspect_kind_of(query.kind.as_deref())? };
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let all = board.open.iter().flat_map(|incident| {
-            incident.suspects.iter().map(move |suspect| (incident.id, suspect))
-        });
-        let chosen = all.filter(|(_, suspect)| {
-            query.service.as_deref().is_none_or(|service| *suspect.service == *service)
-                && kind.is_none_or(|kind| suspect.kind == kind)
-        });
+        let chosen = filter.choose(&board);
+        let total = chosen.len();
         let shape =
             |(incident, suspect)| CurrentSuspect { incident, suspect: SuspectShape::from(suspect) };
-        let suspects: Vec<_> = chosen.map(shape).collect();
-        let total = suspects.len();
-        Ok(json(wishes, &Answer::new(&board, Suspects { total, suspects: page.cut(suspects) })))
+        let suspects = page.cut(chosen).into_iter().map(shape).collect();
+        Ok(json(wishes, &Answer::new(&board, Suspects { total, suspects })))
     })
     .await
 }
@@ -87,13 +103,13 @@ pub(super) struct IncidentQuery {
 }
 
 /// The same, checked.
-struct Filter {
-    open: bool,
-    closed: bool,
-    service: Option<String>,
-    kind: Option<SuspectKind>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
+pub(super) struct Filter {
+    pub(super) open: bool,
+    pub(super) closed: bool,
+    /// One of its suspects.
+    pub(super) suspect: SuspectFilter,
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Filter {
@@ -111,8 +127,10 @@ impl Filter {
         let filter = Filter {
             open,
             closed,
-            service: query.service.filter(|service| !service.is_empty()),
-            kind: suspect_kind_of(query.kind.as_deref())?,
+            suspect: SuspectFilter {
+                service: query.service.filter(|service| !service.is_empty()),
+                kind: suspect_kind_of(query.kind.as_deref())?,
+            },
             since: parsed("since", query.since.as_deref(), time, instant)?,
             until: parsed("until", query.until.as_deref(), time, instant)?,
         };
@@ -120,14 +138,19 @@ impl Filter {
     }
 
     fn takes(&self, incident: &Incident) -> bool {
-        let is_suspected = self.service.is_none() && self.kind.is_none()
-            || incident.suspects.iter().any(|suspect| {
-                self.service.as_deref().is_none_or(|service| *suspect.service == *service)
-                    && self.kind.is_none_or(|kind| suspect.kind == kind)
-            });
+        let anybody = self.suspect.service.is_none() && self.suspect.kind.is_none();
+        let is_suspected =
+            anybody || incident.suspects.iter().any(|suspect| self.suspect.takes(suspect));
         is_suspected
             && self.since.is_none_or(|since| incident.end.is_none_or(|end| end >= since))
             && self.until.is_none_or(|until| incident.start <= until)
+    }
+
+    /// The open ones, then those that are over, the newest first.
+    pub(super) fn choose<'a>(&self, board: &'a Board) -> Vec<&'a Incident> {
+        let open = board.open.iter().filter(|_| self.open);
+        let all = open.chain(board.closed.iter().filter(|_| self.closed));
+        all.filter(|incident| self.takes(incident)).collect()
     }
 }
 
@@ -161,9 +184,7 @@ pub(super) async fn list(
     let (filter, page) = Filter::of(query)?;
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let open = board.open.iter().filter(|_| filter.open);
-        let all = open.chain(board.closed.iter().filter(|_| filter.closed));
-        let chosen: Vec<&Incident> = all.filter(|incident| filter.takes(incident)).collect();
+        let chosen = filter.choose(&board);
         let total = chosen.len();
         let incidents = page.cut(chosen).into_iter().map(ListedIncident::from).collect();
         Ok(json(wishes, &Answer::new(&board, Incidents { total, incidents })))
@@ -257,14 +278,15 @@ impl<'a> From<&'a Graph> for GraphShape<'a> {
     }
 }
 
+/// A slow trace and the normal one to hold against it.
 #[derive(Serialize)]
-struct Pair {
-    baseline: String,
-    spiked: String,
+pub(super) struct Pair {
+    pub(super) baseline: String,
+    pub(super) spiked: String,
 }
 
-/// A slow trace and the normal one to hold against it: of the entry that lost most, the slow one that is as
-/// slow as the incident's requests are in the mean, because the slowest of all has a story of its own.
+/// Of the entry that lost most, the slow one that is as slow as the incident's requests are in the mean, because
+/// the slowest of all has a story of its own.
 fn pair(incident: &Incident, kept: &[KeptTrace]) -> Option<Pair> {
     incident.entries.iter().find_map(|entry| {
         let of_entry = |one: &&KeptTrace| {
@@ -293,29 +315,42 @@ pub(super) async fn one(
         id.parse().map_err(|_| Problem::bad_request("the id of an incident is a number"))?;
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let Some(incident) = find(&board, id) else {
-            return Err(Problem::not_found(format!(
-                "there is no incident {id}; those that are over are kept for a while only"
-            )));
-        };
-        let links: &Links = &api.settings.links;
-        let kept = api.evidence.kept(Some(id));
-        let rests_on = &incident.evidence;
+        let found = api.incident(&board, id)?;
+        let rests_on = &found.incident.evidence;
         let rest = OneIncident {
-            incident: ListedIncident::from(incident),
+            incident: ListedIncident::from(found.incident),
             evidence: EvidenceShape {
                 distributions: rests_on.distributions.iter().map(Into::into).collect(),
                 graph: GraphShape::from(&rests_on.graph),
-                traces: kept_shapes(&kept, links),
-                pair: pair(incident, &kept),
+                traces: kept_shapes(&found.kept, &api.settings.links),
+                pair: found.pair,
             },
-            links: links.of_incident(incident, board.at),
+            links: found.links,
         };
         Ok(json(wishes, &Answer::new(&board, rest)))
     })
     .await
 }
 
-fn find(board: &Board, id: u64) -> Option<&Incident> {
-    board.open.iter().chain(&board.closed).find(|incident| incident.id == id)
+/// An incident with what is kept for it.
+pub(super) struct Found<'a> {
+    pub(super) incident: &'a Incident,
+    pub(super) kept: Vec<KeptTrace>,
+    pub(super) pair: Option<Pair>,
+    pub(super) links: IncidentLinks,
+}
+
+impl Api {
+    pub(super) fn incident<'a>(&self, board: &'a Board, id: u64) -> Result<Found<'a>, Problem> {
+        let mut all = board.open.iter().chain(&board.closed);
+        let incident = all.find(|incident| incident.id == id).ok_or_else(|| {
+            Problem::not_found(format!(
+                "there is no incident {id}; those that are over are kept for a while only"
+            ))
+        })?;
+        let kept = self.evidence.kept(Some(id));
+        let pair = pair(incident, &kept);
+        let links = self.settings.links.of_incident(incident, board.at);
+        Ok(Found { incident, kept, pair, links })
+    }
 }

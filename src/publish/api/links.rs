@@ -28,8 +28,8 @@ pub const TRACE_ID: &str = "{trace_id}";
 /// Where to go on from an incident.
 #[derive(Serialize)]
 pub(super) struct IncidentLinks {
-    page: Option<String>,
-    prometheus: Option<String>,
+    pub(super) page: Option<String>,
+    pub(super) prometheus: Option<String>,
 }
 
 impl Links {

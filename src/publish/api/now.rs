@@ -58,11 +58,7 @@ impl Api {
             incidents: board.open.iter().map(ListedIncident::from).collect(),
             past_incidents: board.closed.len(),
             last_incident: board.closed.first().map(ListedIncident::from),
-            operations: OperationsShape {
-                known: board.operations.len(),
-                learned: board.operations.iter().filter(|one| one.baseline.is_some()).count(),
-                overflow_spans: ledger.overflow_spans,
-            },
+            operations: OperationsShape::of(board, &ledger),
             intake: IntakeShape::from(&ledger),
             memory: Memory {
                 used_bytes: ledger.memory_bytes.values().sum(),

@@ -34,12 +34,34 @@ struct Services<'a> {
 }
 
 #[derive(Serialize)]
-struct ServiceShape<'a> {
-    service: &'a str,
-    operations: usize,
-    learned: usize,
-    spans: u64,
-    flagged: u64,
+pub(super) struct ServiceShape<'a> {
+    pub(super) service: &'a str,
+    pub(super) operations: usize,
+    pub(super) learned: usize,
+    pub(super) spans: u64,
+    pub(super) flagged: u64,
+}
+
+/// Those with `part` in their name, by name.
+pub(super) fn services_of<'a>(board: &'a Board, part: &str) -> Vec<ServiceShape<'a>> {
+    let wanted = part.to_lowercase();
+    let mut by_name: BTreeMap<&str, ServiceShape<'_>> = BTreeMap::new();
+    for operation in &board.operations {
+        let new = ServiceShape {
+            service: &operation.service,
+            operations: 0,
+            learned: 0,
+            spans: 0,
+            flagged: 0,
+        };
+        let service = by_name.entry(&operation.service).or_insert(new);
+        service.operations += 1;
+        service.learned += usize::from(operation.baseline.is_some());
+        service.spans += operation.spans;
+        service.flagged += operation.flagged;
+    }
+    by_name.retain(|name, _| name.to_lowercase().contains(&wanted));
+    by_name.into_values().collect()
 }
 
 /// Services by name, with how much of each has been learned.
@@ -51,25 +73,9 @@ pub(super) async fn services(
     let page = Page::of(query.limit, query.offset)?;
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let wanted = query.q.unwrap_or_default().to_lowercase();
-        let mut by_name: BTreeMap<&str, ServiceShape<'_>> = BTreeMap::new();
-        for operation in &board.operations {
-            let new = ServiceShape {
-                service: &operation.service,
-                operations: 0,
-                learned: 0,
-                spans: 0,
-                flagged: 0,
-            };
-            let service = by_name.entry(&operation.service).or_insert(new);
-            service.operations += 1;
-            service.learned += usize::from(operation.baseline.is_some());
-            service.spans += operation.spans;
-            service.flagged += operation.flagged;
-        }
-        by_name.retain(|name, _| name.to_lowercase().contains(&wanted));
-        let total = by_name.len();
-        let services = page.cut(by_name.into_values().collect());
+        let services = services_of(&board, query.q.as_deref().unwrap_or_default());
+        let total = services.len();
+        let services = page.cut(services);
         Ok(json(wishes, &Answer::new(&board, Services { total, services })))
     })
     .await
@@ -90,14 +96,15 @@ pub(super) struct OperationQuery {
 
 /// Whether it can be judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Learning,
     Learned,
     Flagged,
 }
 
+/// What a list is sorted by, the largest first; by name from A on.
 #[derive(Clone, Copy)]
-enum Order {
+pub(super) enum Order {
     Name,
     Spans,
     Baseline,
@@ -106,12 +113,19 @@ enum Order {
     Flagged,
 }
 
-struct Filter {
-    service: Option<String>,
-    words: Vec<String>,
-    kind: Option<SpanKind>,
-    state: Option<Stage>,
-    order: Order,
+/// The same, checked.
+pub(super) struct Filter {
+    pub(super) service: Option<String>,
+    /// In small letters.
+    pub(super) words: Vec<String>,
+    pub(super) kind: Option<SpanKind>,
+    pub(super) state: Option<Stage>,
+    pub(super) order: Order,
+}
+
+/// What is looked for, in small letters.
+pub(super) fn words_of(query: &str) -> Vec<String> {
+    query.to_lowercase().split_whitespace().map(str::to_owned).collect()
 }
 
 impl Filter {
@@ -133,10 +147,9 @@ impl Filter {
             _ => None,
         };
         let orders = "name, spans, baseline, recent, rise or flagged";
-        let words = query.q.unwrap_or_default().to_lowercase();
         let filter = Filter {
             service: query.service.filter(|service| !service.is_empty()),
-            words: words.split_whitespace().map(str::to_owned).collect(),
+            words: words_of(query.q.as_deref().unwrap_or_default()),
             kind: kind_of(query.kind.as_deref())?,
             state: parsed("state", query.state.as_deref(), "learning, learned or flagged", state)?,
             order: parsed("sort", query.sort.as_deref(), orders, order)?.unwrap_or(Order::Name),
@@ -176,7 +189,7 @@ impl Filter {
         }
     }
 
-    fn choose<'a>(&self, board: &'a Board) -> Vec<&'a Operation> {
+    pub(super) fn choose<'a>(&self, board: &'a Board) -> Vec<&'a Operation> {
         let all = board.operations.iter().map(|operation| &**operation);
         let mut chosen: Vec<&Operation> = all.filter(|operation| self.takes(operation)).collect();
         // The sort is stable, and equals are in the order of names.
@@ -326,19 +339,29 @@ pub(super) async fn one(
     let wanted = OperationName { service: query.service, name: query.operation, kind };
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
+        let (operation, detail) = api.operation(&board, &wanted)?;
+        Ok(json(wishes, &Answer::new(&board, OneOperation::new(operation, &detail))))
+    })
+    .await
+}
+
+impl Api {
+    pub(super) fn operation<'a>(
+        &self,
+        board: &'a Board,
+        wanted: &OperationName,
+    ) -> Result<(&'a Operation, OperationDetail), Problem> {
         let published = board.operations.iter().find(|operation| {
             operation.kind == wanted.kind
                 && *operation.service == *wanted.service
                 && *operation.name == *wanted.name
         });
-        let detail = api.evidence.operation(&wanted);
+        let detail = self.evidence.operation(wanted);
         let detail = detail.map_err(|busy| Problem::busy(busy.to_string()))?;
-        let (Some(operation), Some(detail)) = (published, detail) else {
-            return Err(Problem::not_found(
+        published.map(|operation| &**operation).zip(detail).ok_or_else(|| {
+            Problem::not_found(
                 "there is no such operation; one that has been idle for long is forgotten",
-            ));
-        };
-        Ok(json(wishes, &Answer::new(&board, OneOperation::new(operation, &detail))))
-    })
-    .await
+            )
+        })
+    }
 }

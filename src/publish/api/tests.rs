@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::listeners::MAX_LISTENERS;
 use super::*;
 use crate::publish::ledger::Ledger;
 use crate::publish::testing::evidence::{FixedEvidence, board_with_evidence};
@@ -27,7 +28,7 @@ impl Source for Fixed {
     }
 }
 
-fn settings() -> ApiSettings {
+pub(super) fn settings() -> ApiSettings {
     let trace_url = Some("https://traces.example/{trace_id}".to_owned());
     let links = Links { trace_url, ..Links::default() };
     let listen_for = crate::model::Nanos::from_secs(20);

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::HeaderMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::super::words::{rfc3339, rounded};
+use super::super::words::rounded;
 use super::answer::{Problem, json};
 use super::query::{Params, instant, parsed};
-use super::{Answer, Api};
+use super::{Answer, Api, as_rfc3339};
 use crate::engine::evidence::TimelineSlice;
-use crate::engine::verdict::SuspectKind;
+use crate::engine::verdict::{Board, SuspectKind};
+use crate::model::Timestamp;
 
 /// Which stretch, and how finely.
 #[derive(Deserialize)]
@@ -28,27 +29,62 @@ const USUAL_POINTS: usize = 240;
 const MAX_POINTS: usize = 1_000;
 
 #[derive(Serialize)]
-struct Timeline<'a> {
-    suspects: Vec<SuspectShape<'a>>,
-    slices: Vec<SliceShape>,
+pub(super) struct Timeline<'a> {
+    pub(super) suspects: Vec<SuspectShape<'a>>,
+    pub(super) slices: Vec<SliceShape>,
 }
 
 #[derive(Serialize)]
-struct SuspectShape<'a> {
-    service: &'a str,
-    kind: &'static str,
-    excess_seconds: f64,
+pub(super) struct SuspectShape<'a> {
+    pub(super) service: &'a str,
+    #[serde(serialize_with = "kind_as_str")]
+    pub(super) kind: SuspectKind,
+    pub(super) excess_seconds: f64,
 }
 
 #[derive(Serialize)]
-struct SliceShape {
-    at: String,
-    seconds: f64,
-    requests: u64,
-    request_seconds: f64,
-    excess_seconds: f64,
+pub(super) struct SliceShape {
+    #[serde(serialize_with = "as_rfc3339")]
+    pub(super) at: Timestamp,
+    pub(super) seconds: f64,
+    pub(super) requests: u64,
+    pub(super) request_seconds: f64,
+    pub(super) excess_seconds: f64,
     /// (position in the list of suspects, seconds).
-    suspects: Vec<(usize, f64)>,
+    pub(super) suspects: Vec<(usize, f64)>,
+}
+
+fn kind_as_str<S: Serializer>(kind: &SuspectKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
+
+/// Which stretch, and how finely, checked.
+pub(super) struct Window {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    points: usize,
+}
+
+impl Window {
+    pub(super) fn of(
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+        points: Option<usize>,
+    ) -> Result<Window, Problem> {
+        let points = points.unwrap_or(USUAL_POINTS);
+        if !(1..=MAX_POINTS).contains(&points) {
+            return Err(Problem::bad_request(format!("points must be 1 to {MAX_POINTS}")));
+        }
+        Ok(Window { since, until, points })
+    }
+
+    pub(super) fn of_board<'a>(&self, board: &'a Board) -> Timeline<'a> {
+        let all = board.timeline.iter().map(|slice| &**slice);
+        let since = all.filter(|slice| self.since.is_none_or(|at| slice.at + slice.length > at));
+        let chosen: Vec<&TimelineSlice> =
+            since.filter(|slice| self.until.is_none_or(|until| slice.at <= until)).collect();
+        shape(&chosen, self.points)
+    }
 }
 
 /// The last slices; where there are more than asked for, neighbours are added up.
@@ -60,20 +96,10 @@ pub(super) async fn timeline(
     let time = "seconds since 1970 or a date as in RFC 3339";
     let since = parsed("since", query.since.as_deref(), time, instant)?;
     let until = parsed("until", query.until.as_deref(), time, instant)?;
-    let points = query.points.unwrap_or(USUAL_POINTS);
-    if !(1..=MAX_POINTS).contains(&points) {
-        return Err(Problem::bad_request(format!("points must be 1 to {MAX_POINTS}")));
-    }
+    let window = Window::of(since, until, query.points)?;
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let chosen: Vec<&TimelineSlice> = board
-            .timeline
-            .iter()
-            .map(|slice| &**slice)
-            .filter(|slice| since.is_none_or(|since| slice.at + slice.length > since))
-            .filter(|slice| until.is_none_or(|until| slice.at <= until))
-            .collect();
-        Ok(json(wishes, &Answer::new(&board, shape(&chosen, points))))
+        Ok(json(wishes, &Answer::new(&board, window.of_board(&board))))
     })
     .await
 }
@@ -89,7 +115,7 @@ fn shape<'a>(slices: &[&'a TimelineSlice], points: usize) -> Timeline<'a> {
     let step = slices.len().div_ceil(points).max(1);
     let suspects = sums.into_iter().map(|((service, kind), seconds)| SuspectShape {
         service,
-        kind: kind.as_str(),
+        kind,
         excess_seconds: rounded(seconds),
     });
     Timeline {
@@ -112,7 +138,7 @@ fn added_up(
         rounded(chunk.iter().map(|slice| figure(slice)).sum())
     };
     SliceShape {
-        at: chunk.first().map(|first| rfc3339(first.at)).unwrap_or_default(),
+        at: chunk.first().map(|first| first.at).unwrap_or_default(),
         seconds: sum(|slice| slice.length.as_secs_f64()),
         requests: chunk.iter().map(|slice| slice.requests).sum(),
         request_seconds: sum(|slice| slice.request_seconds),

@@ -7,12 +7,13 @@ use axum::response::Response;
 use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::super::words::rfc3339;
+use super::super::words::{nanos, rfc3339};
 use super::answer::{Problem, json};
 use super::links::Links;
 use super::query::{Nothing, Page, Params, parsed, trace_id};
 use super::{Answer, Api};
 use crate::engine::evidence::{KeptTrace, Role, SpanDetail, Stretch, TraceDetail};
+use crate::model::TraceId;
 
 /// Which traces.
 #[derive(Deserialize)]
@@ -56,6 +57,47 @@ pub(super) fn kept_shapes<'a>(kept: &'a [KeptTrace], links: &Links) -> Vec<KeptS
     kept.iter().map(shape).collect()
 }
 
+/// The same, checked.
+pub(super) struct Filter {
+    pub(super) incident: Option<u64>,
+    pub(super) role: Option<Role>,
+    pub(super) service: Option<String>,
+}
+
+/// A kept trace taken apart, and where to go on from it.
+pub(super) struct Found {
+    pub(super) detail: TraceDetail,
+    /// The normal trace to hold against it.
+    pub(super) normal: Option<TraceId>,
+    pub(super) url: Option<String>,
+}
+
+impl Api {
+    /// Those of incidents first, the newest incident first.
+    pub(super) fn kept(&self, filter: &Filter) -> Vec<KeptTrace> {
+        let mut kept = self.evidence.kept(filter.incident);
+        kept.retain(|one| {
+            filter.role.is_none_or(|role| one.role == role)
+                && filter.service.as_deref().is_none_or(|service| *one.service == *service)
+        });
+        kept
+    }
+
+    pub(super) fn trace(&self, id: TraceId) -> Result<Found, Problem> {
+        let detail = self.evidence.trace(id).ok_or_else(|| {
+            Problem::not_found(format!(
+                "trace {id} is not kept: of each incident the slowest and the newest are, and a \
+                 typical one of each entry"
+            ))
+        })?;
+        Ok(Found {
+            detail,
+            normal: self.evidence.normal_for(id),
+            url: self.settings.links.trace(id),
+        })
+    }
+}
+
 #[derive(Serialize)]
 struct Traces<'a> {
     total: usize,
@@ -75,13 +117,11 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let page = Page::of(query.limit, query.offset)?;
     let role = parsed("role", query.role.as_deref(), "typical, slowest, newest or recent", role)?;
+    let service = query.service.filter(|service| !service.is_empty());
+    let filter = Filter { incident: query.incident, role, service };
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let mut kept = api.evidence.kept(query.incident);
-        kept.retain(|one| {
-            role.is_none_or(|role| one.role == role)
-                && query.service.as_deref().is_none_or(|service| *one.service == *service)
-        });
+        let kept = api.kept(&filter);
         let total = kept.len();
         let kept = page.cut(kept);
         let traces = kept_shapes(&kept, &api.settings.links);
@@ -125,12 +165,6 @@ struct SpanShape<'a> {
     critical_seconds: f64,
     critical_path: Vec<[f64; 2]>,
     attributes: Vec<[&'a str; 2]>,
-}
-
-/// Seconds to the nanosecond.
-fn nanos(seconds: f64) -> f64 {
-    let rounded = (seconds * 1e9).round() / 1e9;
-    if rounded == 0.0 || !rounded.is_finite() { 0.0 } else { rounded }
 }
 
 fn ends(stretch: &Stretch) -> [f64; 2] {
@@ -183,16 +217,11 @@ pub(super) async fn one(
     let id = trace_id(&id)?;
     api.answer(&headers, move |api, wishes| {
         let board = api.source.board();
-        let Some(detail) = api.evidence.trace(id) else {
-            return Err(Problem::not_found(format!(
-                "trace {id} is not kept: of each incident the slowest and the newest are, and a \
-                 typical one of each entry"
-            )));
-        };
+        let found = api.trace(id)?;
         let rest = OneTrace {
-            trace: TraceShape::from(&detail),
-            normal: api.evidence.normal_for(id).map(|trace| trace.to_string()),
-            url: api.settings.links.trace(id),
+            trace: TraceShape::from(&found.detail),
+            normal: found.normal.map(|trace| trace.to_string()),
+            url: found.url,
         };
         Ok(json(wishes, &Answer::new(&board, rest)))
     })
