@@ -100,6 +100,21 @@ impl AuthFiles {
     }
 }
 
+/// The lines of a file that hold a credential each, with their numbers: neither empty nor comments, and without
+/// the space around.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn credential_lines(path: &Path) -> Result<Vec<(usize, String)>, AuthError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| AuthError::Unreadable { file: file.clone(), source })?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let held = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let held: Vec<_> = held.map(|(number, line)| (number, line.to_owned())).collect();
+    if held.is_empty() { Err(AuthError::Empty { file }) } else { Ok(held) }
+}
+
 impl Credentials {
     fn read(
         &mut self,
@@ -107,22 +122,12 @@ impl Credentials {
         expected: &'static str,
         header: impl Fn(&str) -> Option<String>,
     ) -> Result<(), AuthError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| AuthError::Unreadable { file: file.clone(), source })?;
-        let before = self.digests.len();
-        for (line, content) in (1..).zip(text.lines()) {
-            let content = content.trim();
-            if content.is_empty() || content.starts_with('#') {
-                continue;
-            }
-            let Some(header) = header(content) else {
+        for (line, content) in credential_lines(path)? {
+            let Some(header) = header(&content) else {
+                let file = path.display().to_string();
                 return Err(AuthError::Malformed { file, line, expected });
             };
             self.digests.push(sha_256(header.as_bytes()));
-        }
-        if self.digests.len() == before {
-            return Err(AuthError::Empty { file });
         }
         Ok(())
     }
@@ -163,6 +168,7 @@ fn sha_256(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -208,27 +214,19 @@ mod tests {
         assert_eq!(credentials.check(&doubled), Err(Denied::Wrong));
     }
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(test: &str, content: &str) -> Scratch {
-            let name = format!("laghound-auth-{test}-{}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            std::fs::write(&path, content).unwrap();
-            Scratch(path)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
+    fn file(folder: &TempDir, name: &str, content: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
     }
 
     #[test]
     fn files_have_one_credential_a_line_and_may_have_comments() {
-        let tokens = Scratch::new("tokens", "# rotated monthly\n\n one \ntwo\n");
-        let files = AuthFiles { bearer_tokens: Some(tokens.0.clone()), passwords: None };
+        let folder = TempDir::new().unwrap();
+        let tokens = file(&folder, "tokens", "# rotated monthly\n\n one \ntwo\n");
+        let lines = credential_lines(&tokens).unwrap();
+        assert_eq!(lines, [(3, "one".to_owned()), (4, "two".to_owned())]);
+        let files = AuthFiles { bearer_tokens: Some(tokens), passwords: None };
         let credentials = files.load().unwrap().unwrap();
         assert_eq!(credentials.digests.len(), 2);
         assert_eq!(credentials.check(&headers(&["Bearer one"])), Ok(()));
@@ -238,14 +236,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_file_is_said_without_its_secrets() {
-        let empty = Scratch::new("empty", "# nobody\n");
-        let spaced = Scratch::new("spaced", "fine\nsecret with spaces\n");
-        let plain = Scratch::new("plain", "a:b\nsecret\n");
-        let missing = std::env::temp_dir().join("laghound-auth-no-such-file");
+        let folder = TempDir::new().unwrap();
+        let empty = file(&folder, "empty", "# nobody\n");
+        let spaced = file(&folder, "spaced", "fine\nsecret with spaces\n");
+        let plain = file(&folder, "plain", "a:b\nsecret\n");
+        let missing = folder.path().join("missing");
         for (bearer_tokens, passwords, part) in [
-            (Some(empty.0.clone()), None, "holds no credentials"),
-            (Some(spaced.0.clone()), None, ":2 is not a token without spaces"),
-            (None, Some(plain.0.clone()), ":2 is not user:password"),
+            (Some(empty), None, "holds no credentials"),
+            (Some(spaced), None, ":2 is not a token without spaces"),
+            (None, Some(plain), ":2 is not user:password"),
             (Some(missing), None, "cannot read credentials from"),
         ] {
             let Err(error) = (AuthFiles { bearer_tokens, passwords }).load() else { panic!() };

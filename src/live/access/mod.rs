@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use rustls::ServerConfig;
 
-pub use auth::{AuthError, AuthFiles, Credentials, Denied};
+pub use auth::{AuthError, AuthFiles, Credentials, Denied, credential_lines};
 pub use tls::{TlsError, TlsFiles};
 
 /// Where a listener's certificate and credentials are.
