@@ -18,8 +18,9 @@ use crate::engine::verdict::Board;
 use crate::live::access::AccessFiles;
 use crate::live::clock::Clock;
 use crate::live::server::{Addresses, Server, Settings, StartError};
+use crate::live::simulated::exported;
 use crate::model::Nanos;
-use crate::otlp::send::{OutgoingSpan, SendError, Sender, request};
+use crate::otlp::send::{SendError, Sender};
 use crate::publish::terminal::View;
 use crate::sim::{Fault, Scenario, SimSpan, Slowdown, Truth, What, shop};
 
@@ -210,43 +211,7 @@ const CULPRITS: [(&str, u64); 4] =
     [("pricing", 120), ("cart", 150), ("catalog", 120), ("payments", 400)];
 
 async fn send(sender: &mut Sender, spans: &[SimSpan]) -> Result<(), SendError> {
-    let texts: Vec<SpanTexts<'_>> = spans.iter().map(SpanTexts::of).collect();
-    let outgoing: Vec<OutgoingSpan<'_>> =
-        spans.iter().zip(&texts).map(|(span, texts)| texts.outgoing(span)).collect();
-    sender.send(request(&outgoing)).await.map(|_sent| ())
-}
-
-/// A simulated span's attributes as the sender takes them.
-struct SpanTexts<'a> {
-    resource: Vec<(&'a str, &'a str)>,
-    attributes: Vec<(&'a str, &'a str)>,
-}
-
-impl<'a> SpanTexts<'a> {
-    fn of(span: &'a SimSpan) -> SpanTexts<'a> {
-        let resource = span.resource.attributes().into_iter();
-        let attributes = span.attributes.iter();
-        SpanTexts {
-            resource: resource.map(|(name, value)| (name, &**value)).collect(),
-            attributes: attributes.map(|(name, value)| (&**name, &**value)).collect(),
-        }
-    }
-
-    fn outgoing(&'a self, span: &'a SimSpan) -> OutgoingSpan<'a> {
-        OutgoingSpan {
-            service: &span.resource.service,
-            resource: &self.resource,
-            trace: span.trace,
-            id: span.id,
-            parent: span.parent,
-            name: &span.name,
-            kind: span.kind,
-            start: span.start,
-            end: span.end,
-            attributes: &self.attributes,
-            failed: span.failed,
-        }
-    }
+    sender.send(exported(spans)).await.map(|_sent| ())
 }
 
 /// Where the view is drawn: over itself on a terminal, line by line elsewhere.

@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod replay;
 pub mod server;
 pub mod sides;
+pub mod simulated;
 pub mod snapshot;
 mod status;
 mod supervisor;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use laghound::engine::EngineParams;
+use laghound::live::simulated::exported;
 use laghound::live::snapshot::image::Image;
 use laghound::model::SpanKind;
 use laghound::otlp::file::{ReadLimits, Reader};
-use laghound::otlp::send::{OutgoingSpan, request};
 use laghound::otlp::{AttributeRules, CostLimits, Interest};
 use laghound::sim::{Random, Scenario, SimSpan, shop};
 use prost::Message;
@@ -30,37 +30,7 @@ fn spans() -> Vec<SimSpan> {
 }
 
 fn otlp(spans: &[SimSpan]) -> Vec<u8> {
-    type Texts<'a> = Vec<(&'a str, &'a str)>;
-    let attributes = |span: &'_ SimSpan| -> Vec<(String, String)> {
-        span.attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    };
-    let owned: Vec<_> = spans.iter().map(attributes).collect();
-    let attributes: Vec<Texts<'_>> = owned
-        .iter()
-        .map(|list| list.iter().map(|(name, value)| (&**name, &**value)).collect())
-        .collect();
-    let resources: Vec<Texts<'_>> = spans
-        .iter()
-        .map(|span| {
-            span.resource.attributes().into_iter().map(|(name, value)| (name, &**value)).collect()
-        })
-        .collect();
-    let outgoing: Vec<OutgoingSpan<'_>> = (spans.iter().zip(&attributes).zip(&resources))
-        .map(|((span, attributes), resource)| OutgoingSpan {
-            service: &span.resource.service,
-            resource,
-            trace: span.trace,
-            id: span.id,
-            parent: span.parent,
-            name: &span.name,
-            kind: span.kind,
-            start: span.start,
-            end: span.end,
-            attributes,
-            failed: span.failed,
-        })
-        .collect();
-    request(&outgoing).encode_to_vec()
+    exported(spans).encode_to_vec()
 }
 
 fn otlp_json(spans: &[SimSpan]) -> Vec<u8> {
