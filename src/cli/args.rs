@@ -144,7 +144,8 @@ pub struct CompareArgs {
 #[command(after_help = "\
 Examples:
   laghound suspects
-  laghound suspects --url http://laghound.example:9479 --format json")]
+  laghound suspects --url http://laghound.example:9479 --format json
+  laghound suspects --url https://laghound.example:9479 --ca-file ca.pem --bearer-token-file token")]
 pub struct SuspectsArgs {
     /// Which instance.
     #[command(flatten)]
@@ -210,6 +211,28 @@ pub struct InstanceArgs {
     /// configured admin.auth.bearer_token_file.
     #[arg(long, value_name = "FILE")]
     pub bearer_token_file: Option<PathBuf>,
+    /// File with user:password that is shown to it, the first line if there are several; without --url
+    /// the configured admin.auth.password_file.
+    #[arg(long, value_name = "FILE", conflicts_with = "bearer_token_file")]
+    pub password_file: Option<PathBuf>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// How an instance is asked that speaks TLS.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TlsArgs {
+    /// Certificates of those who may vouch for it, PEM. Without it 'health' asks whoever answers, as a
+    /// probe does; elsewhere the configured admin.tls.cert_file has to do.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Certificate that is shown to it, PEM.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// That certificate's private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Check a configuration file.
@@ -238,14 +261,19 @@ pub struct CheckConfigArgs {
 #[command(after_help = "\
 Examples:
   laghound health
-  laghound health --endpoint 127.0.0.1:9479")]
+  laghound health --endpoint 127.0.0.1:9479
+  laghound health --endpoint https://laghound.example:9479 --ca-file ca.pem")]
 pub struct HealthArgs {
-    /// Where it listens; else what the configuration says, which is to be the server's own.
+    /// Where it listens, https://HOST:PORT where it speaks TLS; else what the configuration says, which is
+    /// to be the server's own.
     #[arg(long, value_name = "HOST:PORT")]
     pub endpoint: Option<String>,
     /// How long it may take to answer.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = positive_duration)]
     pub timeout: Nanos,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,

@@ -2,13 +2,12 @@
 //!
 //! Asks `/readyz` of the admin endpoint, as a probe would. Starts nothing, changes nothing.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
 use super::args::HealthArgs;
+use super::door::{Trust, agent};
 use super::{CliError, load, print};
 use crate::config::Environment;
 
@@ -20,74 +19,102 @@ use crate::config::Environment;
 pub fn run(args: &HealthArgs, environment: Environment) -> Result<(), CliError> {
     let endpoint = match &args.endpoint {
         Some(endpoint) => endpoint.clone(),
-        None => load(&args.config, environment)?.config.admin.endpoint.reachable().to_string(),
+        None => configured(args, environment)?,
     };
-    let answer = ask(&endpoint, Duration::from_nanos(args.timeout.0)).map_err(CliError::Runtime)?;
+    let is_secured = endpoint.starts_with("https://");
+    // Without a word about whom to trust it asks as the probe of a kubelet does.
+    let trust = match &args.tls.ca_file {
+        _ if !is_secured => Trust::Plain,
+        Some(file) => Trust::Authorities(file.clone()),
+        None => Trust::Anybody,
+    };
+    let agent = agent(&trust, &args.tls, Duration::from_nanos(args.timeout.0))?;
+    let answer = ask(&agent, &endpoint).map_err(CliError::Runtime)?;
     print(&answer)
 }
 
+/// Where the configuration's own server listens.
+fn configured(args: &HealthArgs, environment: Environment) -> Result<String, CliError> {
+    let admin = load(&args.config, environment)?.config.admin;
+    let scheme = if admin.tls_cert_file.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", admin.endpoint.reachable()))
+}
+
 /// What a server that is ready says.
-fn ask(endpoint: &str, timeout: Duration) -> anyhow::Result<String> {
-    let context = || format!("cannot ask {endpoint}");
-    let addresses = endpoint.to_socket_addrs().with_context(context)?;
-    let mut stream = connect(addresses, timeout).with_context(context)?;
-    stream.set_read_timeout(Some(timeout)).with_context(context)?;
-    stream.set_write_timeout(Some(timeout)).with_context(context)?;
-    let request = format!("GET /readyz HTTP/1.1\r\nhost: {endpoint}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).with_context(context)?;
+fn ask(agent: &ureq::Agent, endpoint: &str) -> anyhow::Result<String> {
     /// `/readyz` answers a line or two.
     const LONGEST_ANSWER: u64 = 64 * 1024;
-    let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).with_context(context)?;
-    understand(&String::from_utf8_lossy(&answer))
-        .with_context(|| format!("{endpoint} is not ready"))
+    let base = endpoint.trim_end_matches('/');
+    let scheme = if base.contains("://") { "" } else { "http://" };
+    let context = || format!("cannot ask {endpoint}");
+    let mut response = agent.get(format!("{scheme}{base}/readyz")).call().with_context(context)?;
+    let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string();
+    let body = body.with_context(context)?;
+    understand(response.status(), &body).with_context(|| format!("{endpoint} is not ready"))?;
+    Ok(body)
 }
 
-fn connect(
-    addresses: impl Iterator<Item = SocketAddr>,
-    timeout: Duration,
-) -> anyhow::Result<TcpStream> {
-    let mut last = anyhow!("the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error.into(),
-        }
+/// Only a status of 200 is ready.
+fn understand(status: http::StatusCode, body: &str) -> anyhow::Result<()> {
+    if status == http::StatusCode::OK {
+        return Ok(());
     }
-    Err(last)
-}
-
-/// The body of an answer whose status is 200.
-fn understand(answer: &str) -> anyhow::Result<String> {
-    let (head, body) = answer.split_once("\r\n\r\n").context("it does not answer in HTTP")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        bail!("status {status}: {}", body.trim().replace('\n', " "));
+    let body = body.trim().replace('\n', " ");
+    if body.is_empty() {
+        bail!("status {}", status.as_u16());
     }
-    Ok(body.to_owned())
+    Err(anyhow!("status {}: {body}", status.as_u16()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::super::args::TlsArgs;
     use super::*;
+
+    fn asked(endpoint: &str) -> Result<String, String> {
+        let agent = agent(&Trust::Plain, &TlsArgs::default(), Duration::from_secs(5));
+        ask(&agent.expect("needs no file"), endpoint).map_err(|error| format!("{error:#}"))
+    }
+
+    /// What is made of this answer.
+    fn told(answer: &'static str) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1_024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        });
+        let told = asked(&endpoint);
+        assert!(server.join().unwrap().starts_with("GET /readyz HTTP/1.1\r\n"));
+        told
+    }
 
     #[test]
     fn only_status_200_is_ready() {
         let ready = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n";
-        assert_eq!(understand(ready).unwrap(), "ready\n");
+        assert_eq!(told(ready).unwrap(), "ready\n");
         let not = "HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready:\nshutting down\n";
-        let error = understand(not).unwrap_err().to_string();
-        assert_eq!(error, "status 503: not ready: shutting down");
+        let error = told(not).unwrap_err();
+        assert!(error.ends_with("status 503: not ready: shutting down"), "{error}");
+        let moved =
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+        assert!(told(moved).unwrap_err().ends_with("status 302"));
         for odd in ["", "SSH-2.0-x\r\n", "200"] {
-            assert!(understand(odd).is_err(), "{odd:?}");
+            assert!(told(odd).is_err(), "{odd:?}");
         }
     }
 
     #[test]
     fn who_is_not_there_is_not_ready() {
         // Bound and dropped: nobody listens there.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = ask(&free.to_string(), Duration::from_secs(5)).unwrap_err();
-        assert!(format!("{error:#}").contains(&free.to_string()), "{error:#}");
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = asked(&free.to_string()).unwrap_err();
+        assert!(error.contains(&free.to_string()), "{error}");
     }
 }

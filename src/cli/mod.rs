@@ -7,6 +7,7 @@ pub mod args;
 pub mod check_config;
 pub mod compare;
 pub mod demo;
+mod door;
 pub mod health;
 pub mod incident;
 pub mod logging;

@@ -1,9 +1,9 @@
 //! Asks the API of a running instance, for the subcommands that show what it says.
 //!
-//! Plain HTTP, with a bearer token where one is asked for; it does not speak TLS. Answers are bounded in size
-//! and time; a problem document becomes an error that says what it says.
+//! Answers are bounded in size and time; a problem document becomes an error that says what it says. Nobody is shown
+//! a credential who has not proved to be the instance, where TLS is spoken.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 
 use super::args::{ConfigArgs, InstanceArgs};
+use super::door::{Trust, agent, basic, bearer};
 use super::{CliError, load};
 use crate::config::Environment;
 use crate::publish::client::Problem;
@@ -24,7 +25,7 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub struct Remote {
     agent: Agent,
     base: String,
-    token: Option<String>,
+    authorization: Option<String>,
 }
 
 impl Remote {
@@ -33,23 +34,25 @@ impl Remote {
     /// # Errors
     /// [`CliError::Usage`] if neither names an address.
     pub fn of(args: &InstanceArgs, environment: Environment) -> Result<Remote, CliError> {
-        let mut remote = match &args.url {
-            Some(url) => Remote::at(named(url)?),
+        let Instance { base, authority, mut authorization } = match &args.url {
+            Some(url) => Instance { base: named(url)?, ..Instance::default() },
             None => configured(environment)?,
         };
         if let Some(file) = &args.bearer_token_file {
-            remote.token = Some(first_token(file)?);
+            authorization = Some(bearer(file)?);
+        } else if let Some(file) = &args.password_file {
+            authorization = Some(basic(file)?);
         }
-        Ok(remote)
-    }
-
-    fn at(base: String) -> Remote {
-        let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
-        Remote { agent: config.into(), base, token: None }
+        let trust = match args.tls.ca_file.clone().or(authority) {
+            _ if base.starts_with("http://") => Trust::Plain,
+            Some(file) => Trust::Authorities(file),
+            None => {
+                let why = anyhow!("{base}: --ca-file is needed, a file of those who vouch for it");
+                return Err(CliError::Usage(why));
+            }
+        };
+        let agent = agent(&trust, &args.tls, PATIENCE)?;
+        Ok(Remote { agent, base, authorization })
     }
 
     /// The document at a path below `/api/v1/`, as it was sent.
@@ -64,8 +67,8 @@ impl Remote {
             ))
         };
         let mut request = self.agent.get(&url);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
         }
         let mut response = request.call().map_err(unreachable)?;
         let status = response.status();
@@ -77,7 +80,7 @@ impl Remote {
         let why = match serde_json::from_str::<Problem>(&body) {
             Ok(problem) => anyhow!("{}", problem.detail.escape_debug()),
             Err(_) if status == http::StatusCode::UNAUTHORIZED => {
-                anyhow!("{url} asks for a token; --bearer-token-file names a file with one")
+                anyhow!("{url} asks for a credential: --bearer-token-file or --password-file")
             }
             Err(_) => anyhow!("{url} answered {status}; is that laghound?"),
         };
@@ -97,18 +100,27 @@ impl Remote {
     }
 }
 
+/// Where an instance is, and what it takes to be let in.
+#[derive(Default)]
+struct Instance {
+    base: String,
+    /// Who vouches for it.
+    authority: Option<PathBuf>,
+    authorization: Option<String>,
+}
+
 /// An address as typed; a bare `host:port` is one, too.
 fn named(url: &str) -> Result<String, CliError> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    if !url.starts_with("http://") {
-        let why = anyhow!("--url {url}: only http:// can be asked, where TLS is on, ask with curl");
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        let why = anyhow!("--url {url}: it is asked by http:// or https://");
         return Err(CliError::Usage(why));
     }
     Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// The admin endpoint of the configuration, as this machine reaches it.
-fn configured(environment: Environment) -> Result<Remote, CliError> {
+fn configured(environment: Environment) -> Result<Instance, CliError> {
     let admin = load(&ConfigArgs::default(), environment)?.config.admin;
     let endpoint = admin.endpoint;
     let reachable = endpoint.reachable().to_string();
@@ -116,22 +128,14 @@ fn configured(environment: Environment) -> Result<Remote, CliError> {
         let why = anyhow!("admin.endpoint {endpoint} takes any port; --url says which it was");
         return Err(CliError::Usage(why));
     }
-    if admin.tls_cert_file.is_some() {
-        let why = anyhow!("admin.tls is on, and only http:// can be asked; ask with curl");
-        return Err(CliError::Usage(why));
-    }
-    let mut remote = Remote::at(format!("http://{reachable}"));
-    remote.token = admin.bearer_token_file.as_deref().map(first_token).transpose()?;
-    Ok(remote)
-}
-
-fn first_token(file: &Path) -> Result<String, CliError> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::Usage(anyhow!("cannot read {name}: {error}")))?;
-    let mut lines = text.lines().map(str::trim);
-    let token = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
-    token.map(str::to_owned).ok_or_else(|| CliError::Usage(anyhow!("{name} holds no token")))
+    let scheme = if admin.tls_cert_file.is_some() { "https" } else { "http" };
+    let authorization = match (&admin.bearer_token_file, &admin.password_file) {
+        (Some(file), _) => Some(bearer(file)?),
+        (None, Some(file)) => Some(basic(file)?),
+        (None, None) => None,
+    };
+    let base = format!("{scheme}://{reachable}");
+    Ok(Instance { base, authority: admin.tls_cert_file, authorization })
 }
 
 #[cfg(test)]
@@ -159,24 +163,38 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_the_first_of_the_file() {
+    fn the_credential_is_the_one_named_else_the_one_configured() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("tokens");
-        std::fs::write(&file, "\n# of the week\n  new \nold\n").expect("is written");
-        let of = |file: &Path| {
-            let url = Some("http://lag.example".to_owned());
-            let args = InstanceArgs { url, bearer_token_file: Some(file.to_owned()) };
-            Remote::of(&args, Environment::default()).map(|remote| remote.token)
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).expect("is written");
+            path
         };
-        assert_eq!(of(&file).expect("is read"), Some("new".to_owned()));
-        std::fs::write(&file, "\n").expect("is written");
-        assert!(of(&file).is_err());
-        assert!(of(&folder.path().join("none")).is_err());
+        let (token, password) = (file("token", "new\nold\n"), file("password", "a:b\n"));
+        let of = |args: &InstanceArgs, environment: Environment| {
+            Remote::of(args, environment).map(|remote| remote.authorization).expect("is fine")
+        };
+        let url = Some("http://lag.example".to_owned());
+        let mut args = InstanceArgs { url, ..InstanceArgs::default() };
+        assert_eq!(of(&args, Environment::default()), None);
+        args.password_file = Some(password.clone());
+        assert_eq!(of(&args, Environment::default()).as_deref(), Some("Basic YTpi"));
+        let variable = |name: &str, file: &PathBuf| (name.to_owned(), file.display().to_string());
+        let configured = [variable("LAGHOUND_ADMIN_AUTH_PASSWORD_FILE", &password)].into();
+        assert_eq!(of(&InstanceArgs::default(), configured).as_deref(), Some("Basic YTpi"));
+        let configured = [
+            variable("LAGHOUND_ADMIN_AUTH_PASSWORD_FILE", &password),
+            variable("LAGHOUND_ADMIN_AUTH_BEARER_TOKEN_FILE", &token),
+        ];
+        assert_eq!(of(&InstanceArgs::default(), configured.into()).as_deref(), Some("Bearer new"));
     }
 
     #[test]
     fn an_address_that_cannot_be_asked_is_bad_usage() {
         assert!(base(None, Some("127.0.0.1:0")).is_err_and(|why| why.contains("--url")));
-        assert!(base(Some("https://lag.example"), None).is_err_and(|why| why.contains("http://")));
+        assert!(base(Some("ftp://lag.example"), None).is_err_and(|why| why.contains("http://")));
+        assert!(
+            base(Some("https://lag.example"), None).is_err_and(|why| why.contains("--ca-file"))
+        );
     }
 }

@@ -4,3 +4,4 @@
 //! is what only the whole has. Waiting is for events, never for time.
 
 mod process;
+mod secured;

@@ -6,22 +6,22 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-fn laghound(arguments: &[&str]) -> Command {
+pub(super) fn laghound(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_laghound"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
 /// `laghound serve` on free ports. Killed if a test ends before it.
-struct Serving {
+pub(super) struct Serving {
     child: Child,
     log: BufReader<ChildStderr>,
     http: SocketAddr,
-    admin: SocketAddr,
+    pub(super) admin: SocketAddr,
 }
 
 impl Serving {
-    fn start(arguments: &[&str]) -> Serving {
+    pub(super) fn start(arguments: &[&str]) -> Serving {
         let free = [
             "--receiver.grpc.endpoint=127.0.0.1:0",
             "--receiver.http.endpoint=127.0.0.1:0",
@@ -68,7 +68,7 @@ fn next_event(log: &mut impl BufRead) -> Option<serde_json::Value> {
     serde_json::from_str(&line).ok()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(super) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
