@@ -76,12 +76,25 @@ pub struct Incident {
     pub excess_seconds: f64,
     /// The share of them that nobody has.
     pub unexplained_share: f64,
+    /// How likely it is that the first suspect is right.
+    pub confidence: f64,
     /// What got slower.
     pub entries: Vec<Entry>,
     /// Who made it so, by rank.
     pub suspects: Vec<Suspect>,
+    /// Who is slow only because of them, by seconds.
+    pub impacted: Vec<Impacted>,
     /// All of it in a sentence.
     pub sentence: String,
+}
+
+/// A service that is slow because it waits.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Impacted {
+    /// Its name.
+    pub service: String,
+    /// Seconds that it waited longer.
+    pub excess_seconds: f64,
 }
 
 /// An entry operation that got slower.
@@ -112,9 +125,6 @@ pub struct Suspect {
     pub operation: String,
     /// Share of the excess.
     pub score: f64,
-    /// How sure that is, where the server says so.
-    #[serde(default)]
-    pub confidence: Option<f64>,
     /// How it costs more.
     pub reason: String,
     /// How many calls are slow.

@@ -5,7 +5,9 @@
 
 use std::fmt::{self, Write};
 
-use super::client::{Distributions, Entry, Incident, IncidentDocument, Now, Operation, Suspect};
+use super::client::{
+    Distributions, Entry, Impacted, Incident, IncidentDocument, Now, Operation, Suspect,
+};
 use super::words::{Name, duration, percent, safe};
 
 /// Suspects of the open incidents, or why there are none.
@@ -25,6 +27,7 @@ impl fmt::Display for SuspectsText<'_> {
         for incident in &now.incidents {
             writeln!(out, "{}", safe(&incident.sentence))?;
             write_table(out, &suspect_rows(incident))?;
+            write_impacted(out, incident)?;
             writeln!(out, "  laghound incident {} shows what it rests on", incident.id)?;
         }
         Ok(())
@@ -59,6 +62,7 @@ impl fmt::Display for IncidentText<'_> {
         }
         writeln!(out, ", detected {detected}\n  {}\n", safe(&incident.sentence))?;
         write_table(out, &suspect_rows(incident))?;
+        write_impacted(out, incident)?;
         writeln!(out, "\nslower:")?;
         write_table(out, &incident.entries.iter().map(entry_row).collect::<Vec<_>>())?;
         if !evidence.distributions.is_empty() {
@@ -81,6 +85,22 @@ impl fmt::Display for IncidentText<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Who is not to be paged.
+fn write_impacted(out: &mut fmt::Formatter<'_>, incident: &Incident) -> fmt::Result {
+    const MOST: usize = 5;
+    if incident.impacted.is_empty() {
+        return Ok(());
+    }
+    let said =
+        |one: &Impacted| format!("{} (+{})", Name(&one.service), duration(one.excess_seconds));
+    let names: Vec<String> = incident.impacted.iter().take(MOST).map(said).collect();
+    write!(out, "  slow only because of it: {}", names.join(", "))?;
+    match incident.impacted.len().saturating_sub(MOST) {
+        0 => writeln!(out),
+        more => writeln!(out, " and {more} more"),
     }
 }
 
@@ -114,6 +134,9 @@ fn distribution_row(incident: &Incident, one: &Distributions) -> Vec<String> {
 
 fn suspect_rows(incident: &Incident) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = incident.suspects.iter().map(suspect_row).collect();
+    if let Some(notes) = rows.first_mut().and_then(|first| first.last_mut()) {
+        let _ = write!(notes, ", confidence {}", percent(incident.confidence));
+    }
     rows.push(vec![percent(incident.unexplained_share), "put on nobody".to_owned()]);
     rows
 }
@@ -123,9 +146,8 @@ fn suspect_row(suspect: &Suspect) -> Vec<String> {
         let share = percent(place.share);
         format!("on {}={} ({share})", Name(&place.attribute), Name(&place.value))
     });
-    let sure = suspect.confidence.map(|sure| format!("confidence {}", percent(sure)));
     let calls = format!("{} calls", suspect.calls);
-    let notes = [Some(calls), sure, place].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let notes = [Some(calls), place].into_iter().flatten().collect::<Vec<_>>().join(", ");
     vec![
         percent(suspect.score),
         Name(&suspect.service).to_string(),
@@ -247,8 +269,10 @@ mod tests {
         assert!(lines.next().is_some_and(|line| line.starts_with("`cart` makes `GET /cart`")));
         let first = lines.next().expect("a suspect");
         assert!(first.starts_with("  93 %  cart") && first.contains("4.00 ms -> 31.00 ms"));
-        assert!(first.ends_with("812 calls, on k8s.pod.name=cart-2 (97 %)"), "{first}");
+        let notes = "812 calls, on k8s.pod.name=cart-2 (97 %), confidence 90 %";
+        assert!(first.ends_with(notes), "{first}");
         assert_eq!(lines.next(), Some("  7 %   put on nobody"));
+        assert_eq!(lines.next(), Some("  slow only because of it: storefront (+12.400 s)"));
         assert_eq!(lines.next(), Some("  laghound incident 1 shows what it rests on"));
     }
 

@@ -125,8 +125,8 @@ function title(one, doc, live) {
       fact("noticed", moment(one.detected), " ", part.figure(`+${f.span(f.seconds(one.start, one.detected))}`, "From when it began, as far as the data tells, to the slice in which the verdict was first published.")),
       fact(one.end ? "lasted" : "lasts", part.figure(f.span(lasted), one.end ? "From its beginning to the last slice in which it was felt." : "From its beginning to the last slice judged.")),
       fact("excess", part.figure(f.duration(one.excess_seconds), "Seconds by which requests took longer than expected since it began, at most the last five minutes: what the suspects share.")),
-      one.impacted ? fact("felt by", h("bdi", {}, one.impacted.map((each) => f.short(typeof each === "string" ? each : each.service, 40)).join(", "))) : null),
-    part.suspects(one),
+      one.suspects.length ? fact("confidence", part.figure(f.percent(one.confidence), "How likely it is that the first suspect is the cause.")) : null),
+    part.suspects(one), part.impacted(one, 20),
     h("p", {class: "actions"}, part.outside(doc.links.prometheus, "Graph in Prometheus ↗"), " ",
       h("button", {type: "button", class: "quiet", onclick: (event) => copy(event.target, doc.links.page || location.href)}, "Copy link")),
   ];

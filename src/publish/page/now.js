@@ -104,7 +104,7 @@ function open(incident, doc) {
     h("p", {class: "eyebrow"}, h("span", {class: "badge hot"}, "slow now"), " incident ", String(incident.id), " · since ", moment(incident.start, doc.now), " · ",
       part.figure(f.span(lasted), "From when the slowdown began, as far as the data tells, to the last slice judged.")),
     part.verdict(incident.sentence, {id: `incident-${incident.id}`}),
-    part.suspects(incident),
+    part.suspects(incident), part.impacted(incident),
     h("p", {class: "actions"}, h("a", {class: "button", href: `#/incident/${incident.id}`, id: `open-${incident.id}`}, "Show the evidence")));
 }
 

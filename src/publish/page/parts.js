@@ -76,7 +76,7 @@ export const share = (value, label) =>
 
 /** The suspects of an incident, with how much of it each is. */
 export function suspects(incident) {
-  const rows = incident.suspects.map((one) => h("li", {class: "suspect"},
+  const rows = incident.suspects.map((one, at) => h("li", {class: "suspect"},
     h("div", {class: "suspect-head"},
       name(one.service, 60), kindBadge(one.kind),
       figure(f.percent(one.score), `Share of this incident's excess latency put on ${f.short(one.service, 40)} (laghound_suspect_score): ${f.duration(one.excess_seconds)} of ${f.duration(incident.excess_seconds)}.`, {class: "figure strong"})),
@@ -87,7 +87,7 @@ export function suspects(incident) {
       h("span", {tabindex: "0", class: "tipped", "data-tip": f.patternMeans(one.pattern)}, one.pattern),
       one.where ? [", on ", name(`${one.where.attribute}=${one.where.value}`, 60), " ", figure(`(${f.percent(one.where.share)})`, "Share of this suspect's excess that falls on this value of the attribute.")] : null,
       ", ", figure(f.count(one.calls, "call"), "Calls of this operation since the incident began, at most the last five minutes.")),
-    confidence(one)));
+    at === 0 ? confidence(incident) : null));
   const rest = incident.unexplained_share;
   return h("ol", {class: "suspects"}, rows,
     h("li", {class: "suspect nobody"}, h("div", {class: "suspect-head"}, h("span", {}, "put on nobody"),
@@ -95,11 +95,17 @@ export function suspects(incident) {
     h("div", {class: "meter", "aria-hidden": "true", vars: {"--share": `${Math.min(1, rest) * 100}%`}})));
 }
 
-/** How sure, where the engine says so. */
-function confidence(one) {
-  if (one.confidence === undefined || one.confidence === null) return null;
-  return h("p", {class: "note"}, "confidence ",
-    figure(f.percent(one.confidence), "How sure it is that this is the cause, by the separation from the next best explanation and the number of calls seen."));
+/** How sure it is that the first suspect is right. */
+const confidence = (incident) => h("p", {class: "suspect-why"}, "confidence ",
+  figure(f.percent(incident.confidence), "How likely it is that this suspect is the cause, by its share of the excess and by how much slower requests are: of verdicts that say 90 %, nine in ten are right."));
+
+/** Who is slow only because of the suspects, and is not to be paged. */
+export function impacted(incident, most = 5) {
+  const list = incident.impacted;
+  if (!list.length) return null;
+  return h("p", {class: "note impacted"}, "slow only because of it: ", list.slice(0, most).map((one, at) => [at ? ", " : "", name(one.service, 40), " ",
+    figure(f.change(one.excess_seconds), "Seconds that it waited longer, over all requests since the incident began, at most the last five minutes.")]),
+    list.length > most ? ` and ${f.number(list.length - most)} more` : null);
 }
 
 /** A link that leaves laghound. */
