@@ -106,8 +106,7 @@ impl Judge {
 
     /// Judges all slices that are over and settled at `now`.
     pub fn advance(&mut self, now: Timestamp, names: &Interner) -> Vec<Event> {
-        let settled = now.saturating_sub(self.params.detection.settle);
-        self.judge_before(settled.0 / self.params.detection.slice.0, now, names)
+        self.judge_before(self.params.detection.settled_before(now), now, names)
     }
 
     /// Judges everything handed in: the stream has ended.

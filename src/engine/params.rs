@@ -1,7 +1,8 @@
 //! Every number the engine goes by, with its reason. `config` may change the ones users can own;
 //! the rest are properties of the method.
 
-use crate::model::Nanos;
+use super::aggregate::SliceIndex;
+use crate::model::{Nanos, Timestamp};
 
 /// Everything the engine goes by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,6 +174,13 @@ pub struct DetectionParams {
     pub clean_witness: f64,
     /// Suspects below this share are not reported.
     pub min_score: f64,
+}
+
+impl DetectionParams {
+    /// The first slice that is not settled at `now`: those before it can be judged.
+    pub fn settled_before(&self, now: Timestamp) -> SliceIndex {
+        now.saturating_sub(self.settle).0 / self.slice.0
+    }
 }
 
 impl Default for DetectionParams {

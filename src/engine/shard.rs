@@ -4,16 +4,17 @@
 //! The shard draws no conclusions; it hands mergeable sums to the judge at every tick.
 
 use super::account::{Account, DropReason};
-use super::aggregate::Delta;
+use super::aggregate::{Delta, SliceIndex};
 use super::analyze::Analyzer;
 use super::assemble::{Assembler, ClosedTrace};
-use super::params::{AssemblyParams, EngineParams};
+use super::params::{AssemblyParams, DetectionParams, EngineParams};
 use super::sampler::{Sampler, Samples};
 use crate::model::{Interner, SpanRecord, Timestamp};
 
 /// Traces in, sums out.
 pub struct Shard {
     assembly: AssemblyParams,
+    detection: DetectionParams,
     assembler: Assembler,
     work: Work,
     /// The time of the last tick: what is too old is measured from it.
@@ -39,6 +40,7 @@ impl Shard {
         };
         Shard {
             assembly,
+            detection: params.detection,
             assembler: Assembler::new(assembly),
             work: Work {
                 analyzer: Analyzer::new(params.max_nodes, params.max_paths, params.detection.slice),
@@ -63,7 +65,7 @@ impl Shard {
     /// Takes spans in. `now` is the time of their arrival.
     pub fn ingest(&mut self, records: &[SpanRecord], now: Timestamp, names: &Interner) {
         self.work.account.accepted += records.len() as u64;
-        let Shard { assembly, assembler, work, ticked } = self;
+        let Shard { assembly, assembler, work, ticked, .. } = self;
         let refuse = |record: &SpanRecord| refused(record, assembly, now, *ticked);
         assembler.insert_all(records, now, refuse, |reason| work.account.drop_spans(reason, 1));
         // Closing makes room at once where a limit was passed.
@@ -84,14 +86,15 @@ impl Shard {
         }
     }
 
-    /// Closes what is due at `now` and hands over the sums since the last tick.
+    /// Closes what is due at `now` and hands over the sums that the judge asks for by then. What is of
+    /// slices not settled yet stays: most of it can still be added up, and the judge would only keep it.
     pub fn tick(&mut self, now: Timestamp, names: &Interner) -> Delta {
         while let Some(closed) = self.assembler.next_closed(now) {
             self.work.analyze(&closed, names);
         }
         self.assembler.forget(now);
         self.ticked = self.ticked.max(Some(now));
-        self.work.take_delta()
+        self.work.take_delta(Some(self.detection.settled_before(now)))
     }
 
     /// Closes everything: the stream has ended.
@@ -99,7 +102,7 @@ impl Shard {
         while let Some(closed) = self.assembler.next_open() {
             self.work.analyze(&closed, names);
         }
-        self.work.take_delta()
+        self.work.take_delta(None)
     }
 
     /// What became of the spans so far.
@@ -143,9 +146,9 @@ impl Work {
         self.account.skewed += odd.skewed;
     }
 
-    fn take_delta(&mut self) -> Delta {
+    fn take_delta(&mut self, end: Option<SliceIndex>) -> Delta {
         let (nodes, paths) = self.analyzer.take_definitions();
-        let slices = self.analyzer.take_slices(None);
+        let slices = self.analyzer.take_slices(end);
         Delta { nodes, paths, slices }
     }
 }
