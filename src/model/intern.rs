@@ -428,20 +428,24 @@ impl InternCache {
 
 /// Names remembered as met lately.
 const RECENT: usize = 1 << RECENT_BITS;
-const RECENT_BITS: u32 = 9;
+/// Ten thousand operations mostly find room; 64 KiB are still in the processor's caches.
+const RECENT_BITS: u32 = 14;
 
 /// Names differ at their end more than anywhere else. Those that do not take each other's place, and
 /// are looked up.
 #[inline]
 fn place_of(name: &[u8], of: u32) -> usize {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    #[allow(clippy::cast_possible_truncation)] // two halves
-    let (low, high) = match name.last_chunk::<16>().map(|end| u128::from_le_bytes(*end)) {
-        Some(end) => (end as u64, (end >> 64) as u64),
-        None => (name.len() as u64, name.last().map_or(0, |last| u64::from(*last))),
-    };
-    let mixed = (low.wrapping_mul(ODD) ^ high ^ u64::from(of) << 32).wrapping_mul(ODD);
-    usize::try_from(mixed >> (64 - RECENT_BITS)).unwrap_or_default()
+    /// Odd, and without a pattern.
+    const MIX: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
+    let short = || name.iter().fold(0, |read: u64, byte| read << 8 | u64::from(*byte));
+    let part = |part: Option<&[u8; 8]>| part.map_or_else(short, |part| u64::from_le_bytes(*part));
+    let end = name.last_chunk();
+    let before = name.last_chunk::<16>().map_or(name.first_chunk(), |end| end.first_chunk());
+    let (end, before) = (part(end) ^ MIX[0], part(before) ^ MIX[1] ^ u64::from(of) << 32);
+    // All bits of one meet all bits of the other.
+    let mixed = u128::from(end) * u128::from(before);
+    usize::try_from((mixed ^ mixed >> 64) >> (64 - RECENT_BITS) & (RECENT as u128 - 1))
+        .unwrap_or_default()
 }
 
 #[inline]

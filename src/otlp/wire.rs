@@ -219,20 +219,32 @@ impl<S: SpanSink> Walk<'_, S> {
     ) -> Result<(), Fault> {
         let mut rest = fields.rest();
         let mut count = 0;
-        while let Some((UsualAttribute { name, content }, after)) = usual_attribute(rest) {
+        while let Some((attribute, after)) = usual_attribute(rest) {
             rest = after;
             count += 1;
             // Hardly any attribute is wanted, so finding that out comes first.
-            if self.decoder.wants_span_attribute(name) {
-                let mut value = Value::Other;
-                last_variant(content, &mut value)?;
-                self.decoder.span_attribute(draft, count, name, &value);
+            if self.decoder.wants_span_attribute(attribute.name) {
+                self.wanted_attribute(attribute, count, draft)?;
             }
         }
         *fields = Fields::new(rest);
         draft.attributes += count;
         // Nothing is built from them, so they can be counted together.
         self.tally.elements(2 * count)
+    }
+
+    #[inline(never)]
+    fn wanted_attribute<'a>(
+        &mut self,
+        attribute: UsualAttribute<'a>,
+        number: usize,
+        draft: &mut Draft<&'a [u8]>,
+    ) -> Result<(), Fault> {
+        let UsualAttribute { name, content } = attribute;
+        let mut value = Value::Other;
+        last_variant(content, &mut value)?;
+        self.decoder.span_attribute(draft, number, name, &value);
+        Ok(())
     }
 
     /// Any other attribute.
@@ -328,36 +340,39 @@ struct UsualAttribute<'a> {
 }
 
 /// The attribute that comes next, and what comes after it; `None` for anything else, well-formed or not.
-/// Tags and lengths stand in pairs, so two pairs are looked at in one go.
+/// Tags and lengths stand in pairs, so two pairs are looked at in one go; and as all lengths within one
+/// attribute follow from two of them, a text takes a single comparison.
 #[inline]
 fn usual_attribute(rest: &[u8]) -> Option<(UsualAttribute<'_>, &[u8])> {
     /// Of four bytes, those that are tags, and of the lengths the bit that says there is more.
     const MASK: u32 = u32::from_le_bytes([0xff, 0x80, 0xff, 0x80]);
     const PAIR: u32 = u32::from_le_bytes([0x4a, 0, 0x0a, 0]);
-    const TEXT: u32 = u32::from_le_bytes([0x12, 0, 0x0a, 0]);
-    const INT: u32 = u32::from_le_bytes([0x12, 0, 0x18, 0]);
-    const LONG_INT: u32 = u32::from_le_bytes([0x12, 0, 0x18, 0x80]);
-    const BOOL: u32 = u32::from_le_bytes([0x12, 0, 0x10, 0]);
-    let second = |four: u32| (four >> 8 & 0x7f) as usize;
-    let last = |four: u32| (four >> 24) as usize;
+    const EMPTY_TEXT: u32 = u32::from_le_bytes([0x12, 2, 0x0a, 0]);
+    /// A byte more of text is a byte more of its value.
+    const LENGTHS: u32 = u32::from_le_bytes([0, 1, 0, 1]);
     let head = u32::from_le_bytes(*rest.first_chunk()?);
     if head & MASK != PAIR {
         return None;
     }
-    let (attribute, after) = rest.split_at_checked(2 + second(head))?;
-    let (name, value) = attribute.get(4..)?.split_at_checked(last(head))?;
+    let (attribute, after) = rest.split_at_checked(2 + (head >> 8 & 0x7f) as usize)?;
+    let (name, value) = attribute.get(4..)?.split_at_checked((head >> 24) as usize)?;
     let head = u32::from_le_bytes(*value.first_chunk()?);
-    let holds = match head & MASK {
-        TEXT => value.len() == 4 + last(head),
-        INT | BOOL => value.len() == 4,
-        // Of two bytes, such as the number of a port or a status.
-        LONG_INT => matches!(value, [_, _, _, _, 0..0x80]),
-        _ => false,
-    };
-    if !holds || value.len() != 2 + second(head) {
+    #[allow(clippy::cast_possible_truncation)] // it is within an attribute of less than 128 bytes
+    let text = value.len() as u32 - 4;
+    let is_text = head == EMPTY_TEXT + text * LENGTHS;
+    let content = &value[2..];
+    if !is_text && !is_usual_number(head, content) {
         return None;
     }
-    Some((UsualAttribute { name, content: &value[2..] }, after))
+    Some((UsualAttribute { name, content }, after))
+}
+
+/// A value of a single number or truth value: of one byte, or of two, such as a port or a status.
+#[inline]
+fn is_usual_number(head: u32, content: &[u8]) -> bool {
+    let [tag, length, ..] = head.to_le_bytes();
+    (tag, usize::from(length)) == (0x12, content.len())
+        && matches!(content, [0x18, 0..0x80] | [0x10, 0..0x80] | [0x18, 0x80..=0xff, 0..0x80])
 }
 
 /// A `KeyValue` of a key and then a value of a single text, number or truth value, of whatever length.
@@ -407,6 +422,12 @@ fn pair(message: &[u8]) -> Result<(&[u8], Value<&[u8]>), Fault> {
 }
 
 fn last_variant<'a>(message: &'a [u8], found: &mut Value<&'a [u8]>) -> Result<(), Fault> {
+    if let [0x0a, length @ 0..0x80, text @ ..] = message
+        && usize::from(*length) == text.len()
+    {
+        *found = Value::Text(text);
+        return Ok(());
+    }
     let mut fields = Fields::new(message);
     while let Some(key) = fields.key()? {
         *found = match key >> 3 {
