@@ -161,6 +161,7 @@ pub struct Delta {
 
 impl NodeSum {
     /// Counts one call.
+    #[inline]
     pub(super) fn observe(
         &mut self,
         bucket: Bucket,
@@ -169,7 +170,10 @@ impl NodeSum {
         attrs: AttrSetId,
     ) {
         self.calls.histogram.add(bucket, 1);
-        self.detail.slowest = self.detail.slowest.max(Some(Slowest { self_time, trace }));
+        let call = Some(Slowest { self_time, trace });
+        if self.detail.slowest < call {
+            self.detail.slowest = call;
+        }
         self.detail.add_attrs(AttrSum { attrs, calls: 1, self_time: self_time.0 });
     }
 }
@@ -183,8 +187,7 @@ impl Detail {
         }
     }
 
-    /// Keeps the sets with the lowest numbers, so that which ones are kept depends neither on the
-    /// order of calls nor on who saw which: a set that is kept at the end was never given up before.
+    #[inline]
     fn add_attrs(&mut self, sum: AttrSum) {
         match self.by_attrs.binary_search_by_key(&sum.attrs, |known| known.attrs) {
             Ok(at) => {
@@ -192,8 +195,15 @@ impl Detail {
                 known.calls += sum.calls;
                 known.self_time = known.self_time.saturating_add(sum.self_time);
             }
-            Err(at) => self.by_attrs.insert(at, sum),
+            Err(at) => self.insert_attrs(at, sum),
         }
+    }
+
+    /// Keeps the sets with the lowest numbers, so that which ones are kept depends neither on the
+    /// order of calls nor on who saw which: a set that is kept at the end was never given up before.
+    #[cold]
+    fn insert_attrs(&mut self, at: usize, sum: AttrSum) {
+        self.by_attrs.insert(at, sum);
         let rest = self.by_attrs.first().filter(|first| first.attrs == AttrSetId::EMPTY);
         if self.by_attrs.len() > MAX_ATTR_SETS + usize::from(rest.is_some())
             && let Some(given_up) = self.by_attrs.pop()

@@ -41,11 +41,16 @@ struct Request {
     number: u64,
     /// The request in which a node was last met.
     last_met: Vec<u64>,
-    /// Critical time of the request at hand by group, and which of them are not zero.
-    critical: Vec<u64>,
-    groups: Vec<Id>,
-    /// Where groups are filed.
-    cursors: Vec<Cursor>,
+    groups: Vec<GroupTime>,
+    /// Which groups have critical time in the request at hand.
+    met_groups: Vec<Id>,
+}
+
+/// What a group took of the request at hand, and where it is filed.
+#[derive(Clone, Copy, Default)]
+struct GroupTime {
+    critical: u64,
+    cursor: Cursor,
 }
 
 /// Slices in the making, by event time.
@@ -201,7 +206,9 @@ impl Analyzer {
         for &(_, index) in members {
             if let Some(placed) = self.placed[index] {
                 self.file_span(trace, entry_path, index, &placed, table);
-                self.file_overlap(entry_path, index);
+                if self.costs.of(index).overlap > Nanos::ZERO {
+                    self.file_overlap(entry_path, index);
+                }
             }
         }
         self.request.file_groups(table);
@@ -258,7 +265,7 @@ impl Analyzer {
     /// What side by side saved is only missed where the request waits for it.
     fn file_overlap(&mut self, entry: Id, index: Index) {
         let overlap = self.costs.of(index).overlap;
-        if overlap > Nanos::ZERO && self.costs.window(index).is_some() {
+        if self.costs.window(index).is_some() {
             let operation = self.tree.spans()[index].span.key;
             let group = self.numbering.group(entry, GroupKey::Overlap(operation));
             self.request.add_critical(group, overlap);
@@ -303,23 +310,22 @@ impl Request {
 
     fn add_critical(&mut self, group: Id, critical: Nanos) {
         let at = group as usize;
-        if at >= self.critical.len() {
-            self.critical.resize(at + 1, 0);
-            self.cursors.resize(at + 1, Cursor::default());
+        if at >= self.groups.len() {
+            self.groups.resize(at + 1, GroupTime::default());
         }
-        if self.critical[at] == 0 {
-            self.groups.push(group);
+        let sum = &mut self.groups[at].critical;
+        if *sum == 0 {
+            self.met_groups.push(group);
         }
         // Pieces of one request: they add up to its duration.
-        self.critical[at] = self.critical[at].saturating_add(critical.0);
+        *sum = sum.saturating_add(critical.0);
     }
 
     /// The request is complete: files what each group took of it.
     fn file_groups(&mut self, table: &mut SliceTable) {
-        for group in self.groups.drain(..) {
-            let at = group as usize;
-            let critical = std::mem::take(&mut self.critical[at]);
-            table.add_group(group, critical, &mut self.cursors[at]);
+        for group in self.met_groups.drain(..) {
+            let GroupTime { critical, cursor } = &mut self.groups[group as usize];
+            table.add_group(group, std::mem::take(critical), cursor);
         }
     }
 }

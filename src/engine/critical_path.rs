@@ -8,7 +8,7 @@
 //! that the failure cost, not work of the caller.
 
 use super::tree::{Index, Tree, TreeSpan};
-use crate::model::{Nanos, Span, SpanKind, Timestamp};
+use crate::model::{Nanos, SpanKind, Timestamp};
 
 /// What one span cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,48 +48,54 @@ impl Costs {
     pub fn compute(&mut self, tree: &Tree) {
         let spans = tree.spans();
         self.costs.clear();
-        self.costs.resize(spans.len(), Cost::default());
         self.windows.clear();
         self.windows.resize(spans.len(), None);
         self.until.clear();
         self.until.extend(spans.iter().map(|node| node.span.end));
         // Parents come first, so by the time a span is reached its window is known.
         for (index, node) in spans.iter().enumerate() {
-            self.costs[index].entry = match node.parent {
-                _ if node.entry => Some(index),
-                Some(parent) => self.costs[parent].entry,
-                None => None,
+            let mut cost = Cost {
+                entry: match node.parent {
+                    _ if node.entry => Some(index),
+                    Some(parent) => self.costs[parent].entry,
+                    None => None,
+                },
+                ..Cost::default()
             };
             if node.entry {
                 self.windows[index] = Some(Window { low: node.span.start, high: node.span.end });
             }
-            self.wait_for_retries(tree, index);
-            self.cover(tree, index);
+            let children = tree.children(index);
+            self.wait_for_retries(spans, children);
+            self.cover(spans, index, children, &mut cost);
             if let Some(window) = self.windows[index] {
-                self.walk(tree, index, window);
+                self.walk(spans, index, children, window, &mut cost);
             }
+            self.costs.push(cost);
         }
     }
 
     /// The cost of a span.
+    #[inline]
     pub fn of(&self, index: Index) -> Cost {
         self.costs[index]
     }
 
     /// Where the critical path may run through a span; `None` if it passes it by.
+    #[inline]
     pub fn window(&self, index: Index) -> Option<Window> {
         self.windows[index]
     }
 
     /// Lets each failed call last until its retry: the next call of the same operation, if nothing
     /// else was going on in between.
-    fn wait_for_retries(&mut self, tree: &Tree, parent: Index) {
-        let mut next: Option<&Span> = None;
-        let mut next_start = Timestamp(u64::MAX);
-        for &child_index in tree.children(parent) {
-            let TreeSpan { span, key, .. } = &tree.spans()[child_index];
-            if let Some(next) = next
-                && span.failed
+    fn wait_for_retries(&mut self, spans: &[TreeSpan], children: &[Index]) {
+        let Some((&last, others)) = children.split_first() else { return };
+        let mut next = &spans[last].span;
+        let mut next_start = next.start;
+        for &child_index in others {
+            let TreeSpan { span, key, .. } = &spans[child_index];
+            if span.failed
                 && key.kind == SpanKind::Client
                 && (next.key, next.peer) == (span.key, span.peer)
                 && next.start == next_start
@@ -97,46 +103,51 @@ impl Costs {
             {
                 self.until[child_index] = next_start;
             }
-            next = Some(span);
+            next = span;
             next_start = next_start.min(span.start);
         }
     }
 
     /// Self-time, and what the children saved by running side by side. By descending end, a child
     /// adds what lies below the earliest start seen so far.
-    fn cover(&mut self, tree: &Tree, index: Index) {
-        let (start, until) = (tree.spans()[index].span.start, self.until[index]);
+    fn cover(&self, spans: &[TreeSpan], index: Index, children: &[Index], cost: &mut Cost) {
+        let (start, until) = (spans[index].span.start, self.until[index]);
         let (mut covered, mut added_up) = (Nanos::ZERO, Nanos::ZERO);
         let mut uncovered_upto = until;
-        for &child_index in tree.children(index) {
-            let child = &tree.spans()[child_index].span;
-            let from = child.start.max(start);
+        for &child_index in children {
+            let from = spans[child_index].span.start.max(start);
             let to = self.until[child_index];
             covered += to.min(uncovered_upto).since(from);
             added_up += to.min(until).since(from);
             uncovered_upto = uncovered_upto.min(from);
         }
-        let cost = &mut self.costs[index];
         cost.self_time = until.since(start) - covered;
         cost.overlap = added_up - covered;
     }
 
     /// Gives each instant of the window to a child or to the span itself, from the end backwards.
-    fn walk(&mut self, tree: &Tree, index: Index, window: Window) {
-        let start = tree.spans()[index].span.start.max(window.low);
+    fn walk(
+        &mut self,
+        spans: &[TreeSpan],
+        index: Index,
+        children: &[Index],
+        window: Window,
+        cost: &mut Cost,
+    ) {
+        let start = spans[index].span.start.max(window.low);
         let mut upto = self.until[index].min(window.high);
-        for &child_index in tree.children(index) {
-            let child = &tree.spans()[child_index].span;
-            let (from, to) = (child.start.max(start), self.until[child_index].min(upto));
-            if child.start < upto && to > from {
-                self.costs[index].critical += upto.since(to);
+        for &child_index in children {
+            let began = spans[child_index].span.start;
+            let (from, to) = (began.max(start), self.until[child_index].min(upto));
+            if began < upto && to > from {
+                cost.critical += upto.since(to);
                 self.windows[child_index] = Some(Window { low: from, high: to });
                 upto = from;
             }
         }
         let before = upto.since(start);
-        self.costs[index].critical += before;
-        self.costs[index].critical_before = before;
+        cost.critical += before;
+        cost.critical_before = before;
     }
 }
 

@@ -22,6 +22,7 @@ const MANTISSA_BITS: u32 = 3;
 const LINEAR_BITS: u32 = 10;
 
 /// The bucket of a value.
+#[inline]
 pub fn bucket_of(value: Nanos) -> Bucket {
     let exponent = 63 - (value.0 | 1).leading_zeros();
     let index = if exponent < LINEAR_BITS {
@@ -80,17 +81,21 @@ impl Sparse {
     }
 
     /// Adds `count` values to a bucket.
+    #[inline]
     pub fn add(&mut self, bucket: Bucket, count: u32) {
         match self.0.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
             Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(count),
-            Err(at) => {
-                // Not by doubling: there is one of these for every node, and most stay small.
-                if self.0.len() == self.0.capacity() {
-                    self.0.reserve_exact(4);
-                }
-                self.0.insert(at, (bucket, count));
-            }
+            Err(at) => self.insert(at, bucket, count),
         }
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, at: usize, bucket: Bucket, count: u32) {
+        // Not by doubling: there is one of these for every node, and most stay small.
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(4);
+        }
+        self.0.insert(at, (bucket, count));
     }
 
     /// Adds another histogram.

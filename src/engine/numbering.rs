@@ -1,7 +1,7 @@
 //! Nodes and call paths by number, in the order of first sight, up to a limit.
 //!
-//! A path is the path above it and a node; most spans take a path that is known, and finding it is one
-//! look-up. What can be said of a path once and for all (its node, its entry, whose time it is) is kept
+//! A path is the path above it and a node; most spans take a path that is known and one of few below the
+//! one above, so these are looked through before anything is hashed. What can be said of a path once and for all (its node, its entry, whose time it is) is kept
 //! with it. Beyond the limits everything is the overflow node, which is never a suspect. The numbers
 //! are one shard's own; the judge translates.
 
@@ -32,6 +32,9 @@ pub(super) struct Numbering {
     overflow: Option<Id>,
 }
 
+/// So many paths below one are looked through one after the other; among more, hashing is faster.
+const FEW: u32 = 8;
+
 /// A path, and what follows from it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path {
@@ -43,6 +46,11 @@ pub(super) struct Path {
     pub(super) entry: Id,
     /// The number of the entry and who the time is counted for.
     pub(super) group: Id,
+    /// The paths one step longer: how many there are, and the newest of them.
+    longer: u32,
+    newest_longer: Id,
+    /// The next older path below the same one.
+    older_beside: Id,
     /// Where it is filed in the slice it was filed in last.
     pub(super) cursor: Cursor,
 }
@@ -76,6 +84,23 @@ impl Numbering {
     /// The path that ends with `key` below `above`. `service` is whose operation the node is of.
     #[inline]
     pub(super) fn path(&mut self, above: Option<Id>, key: NodeKey, service: Sym) -> Id {
+        match above.map(|above| self.at(above)) {
+            Some(&Path { longer: count @ 0..=FEW, newest_longer: mut path, .. }) => {
+                for _ in 0..count {
+                    let known = self.at(path);
+                    if known.key == key {
+                        return path;
+                    }
+                    path = known.older_beside;
+                }
+                self.new_path(above, key, service)
+            }
+            _ => self.hashed_path(above, key, service),
+        }
+    }
+
+    #[inline(never)]
+    fn hashed_path(&mut self, above: Option<Id>, key: NodeKey, service: Sym) -> Id {
         let same = |&id: &Id| {
             let path = &self.paths[id as usize];
             path.above == above && path.key == key
@@ -166,7 +191,23 @@ impl Numbering {
         let path = Id::try_from(self.paths.len()).unwrap_or(Id::MAX);
         let entry = above.map_or(path, |above| self.at(above).entry);
         let group = self.group(entry, group);
-        self.paths.push(Path { above, key, node, entry, group, cursor: Cursor::default() });
+        let mut older_beside = path;
+        if let Some(above) = above {
+            let above = self.at_mut(above);
+            above.longer += 1;
+            older_beside = std::mem::replace(&mut above.newest_longer, path);
+        }
+        self.paths.push(Path {
+            above,
+            key,
+            node,
+            entry,
+            group,
+            longer: 0,
+            newest_longer: path,
+            older_beside,
+            cursor: Cursor::default(),
+        });
         let Numbering { known, paths, hasher, .. } = self;
         let rehash = |&id: &Id| hash(hasher, paths[id as usize].above, paths[id as usize].key);
         known.insert_unique(hash(hasher, above, key), path, rehash);

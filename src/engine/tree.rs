@@ -30,8 +30,18 @@ pub struct TreeSpan {
 
 impl TreeSpan {
     /// How long it took.
+    #[inline]
     pub fn duration(&self) -> Nanos {
         self.span.end.since(self.span.start)
+    }
+
+    #[inline]
+    fn shift(&mut self, by: i64) {
+        if by != 0 {
+            let duration = self.duration();
+            self.span.start = Timestamp(self.span.start.0.saturating_add_signed(by));
+            self.span.end = self.span.start + duration;
+        }
     }
 }
 
@@ -51,68 +61,89 @@ pub struct Tree {
 
 #[derive(Default)]
 struct Scratch {
-    by_id: Vec<usize>,
-    kept: Vec<Candidate>,
-    links: Links,
+    /// Where the spans stand that came, by id.
+    by_id: Vec<(SpanId, usize)>,
+    /// Ascending by id.
+    kept: Vec<Kept>,
+    /// Of each that was kept.
+    links: Vec<Link>,
+    /// What was kept, in the order of the arena.
     order: Vec<usize>,
-    placed: Vec<Option<Index>>,
     shifts: Vec<i64>,
 }
 
-/// Children lists of the spans as they came, before they are put in order.
-#[derive(Default)]
-struct Links {
-    first: Vec<usize>,
-    children: Vec<usize>,
+/// A span that is no duplicate.
+#[derive(Clone, Copy)]
+struct Kept {
+    id: SpanId,
+    key: Key,
+    /// Where it stands among the spans that came.
+    at: usize,
 }
 
+/// Nobody, where a span's number is expected.
+const NONE: usize = usize::MAX;
+
+/// Who stands above, below and beside a kept span, before they are put in order.
 #[derive(Clone, Copy)]
-struct Candidate {
-    span: Span,
-    key: Key,
-    parent: Option<usize>,
+struct Link {
+    parent: usize,
     /// The parent is named but not among the spans.
     orphan: bool,
+    first_child: usize,
+    next_sibling: usize,
 }
 
 impl Tree {
     /// Rebuilds the forest from the spans of one trace, in order of arrival. `resolve` tells what a
     /// span's key stands for.
-    pub fn build(&mut self, spans: &[Span], mut resolve: impl FnMut(&Span) -> Key) {
-        self.keep_first_of_each_id(spans, &mut resolve);
-        self.find_parents();
-        self.break_cycles();
-        self.scratch.links.fill(self.scratch.kept.iter().map(|candidate| candidate.parent));
-        self.arrange();
+    pub fn build(&mut self, spans: &[Span], resolve: impl FnMut(&Span) -> Key) {
+        self.keep_first_of_each_id(spans, resolve);
+        self.find_parents(spans);
+        self.arrange(spans);
+        if self.spans.len() < self.scratch.kept.len() {
+            // What hangs from no root hangs in a circle.
+            self.break_cycles(spans);
+            self.arrange(spans);
+        }
+        debug_assert_eq!(
+            self.spans.len(),
+            self.scratch.kept.len(),
+            "every span hangs from a root once cycles are cut"
+        );
         self.mark_entries();
         self.correct_skew();
         self.link_children();
     }
 
     /// The spans, parents before children.
+    #[inline]
     pub fn spans(&self) -> &[TreeSpan] {
         &self.spans
     }
 
     /// The children of a span that belong to the same request, by descending end.
+    #[inline]
     pub fn children(&self, of: Index) -> &[Index] {
         &self.children[self.first[of]..self.first[of + 1]]
     }
 
-    fn keep_first_of_each_id(&mut self, spans: &[Span], resolve: &mut impl FnMut(&Span) -> Key) {
+    fn keep_first_of_each_id(&mut self, spans: &[Span], mut resolve: impl FnMut(&Span) -> Key) {
         let Scratch { by_id, kept, .. } = &mut self.scratch;
         by_id.clear();
-        by_id.extend(0..spans.len());
-        by_id.sort_by_key(|&at| spans[at].id);
+        by_id.extend(spans.iter().enumerate().map(|(at, span)| (span.id, at)));
+        by_id.sort_unstable();
         kept.clear();
         self.duplicates = 0;
-        for &at in by_id.iter() {
-            let span = spans[at];
-            let key = resolve(&span);
-            let twin_start = kept.partition_point(|other| other.span.id < span.id);
-            let twins = &kept[twin_start..];
-            if twins.is_empty() || (twins.len() == 1 && is_shared(&twins[0].key, &key)) {
-                kept.push(Candidate { span, key, parent: None, orphan: false });
+        for &(id, at) in by_id.iter() {
+            let key = resolve(&spans[at]);
+            let is_new = match kept.as_slice() {
+                [.., two, one] if two.id == id && one.id == id => false,
+                [.., one] if one.id == id => is_shared(&one.key, &key),
+                _ => true,
+            };
+            if is_new {
+                kept.push(Kept { id, key, at });
             } else {
                 self.duplicates += 1;
             }
@@ -120,92 +151,110 @@ impl Tree {
     }
 
     /// `kept` is sorted by id, so a parent is found by bisection.
-    fn find_parents(&mut self) {
-        let kept = &mut self.scratch.kept;
-        for at in 0..kept.len() {
-            let Candidate { span, key, .. } = kept[at];
-            let twin = shared_client(kept, at);
-            let parent = match (twin, span.parent) {
-                (Some(client), _) => Some(client),
-                (None, Some(id)) if id != span.id => parent_named(kept, id, key.service),
-                _ => None,
+    fn find_parents(&mut self, spans: &[Span]) {
+        let Scratch { kept, links, .. } = &mut self.scratch;
+        links.clear();
+        for (at, &Kept { id: own, key, at: came }) in kept.iter().enumerate() {
+            let named = spans[came].parent;
+            let parent = match (shared_client(kept, at), named) {
+                (Some(client), _) => client,
+                (None, Some(id)) if id != own => parent_named(kept, id, key.service),
+                _ => NONE,
             };
-            kept[at].parent = parent;
-            kept[at].orphan = parent.is_none() && span.parent.is_some();
+            let orphan = parent == NONE && named.is_some();
+            links.push(Link { parent, orphan, first_child: NONE, next_sibling: NONE });
         }
     }
 
     /// Where following parents comes back to where it began, the earliest span becomes an orphan.
-    fn break_cycles(&mut self) {
-        let Scratch { kept, order: seen_in_walk, .. } = &mut self.scratch;
-        /// Not looked at yet.
-        const UNSEEN: usize = usize::MAX;
-        seen_in_walk.clear();
-        seen_in_walk.resize(kept.len(), UNSEEN);
+    #[cold]
+    fn break_cycles(&mut self, spans: &[Span]) {
+        let Scratch { kept, links, .. } = &mut self.scratch;
+        // The walk in which a span was met first.
+        let mut met_in_walk = vec![NONE; kept.len()];
         for start in 0..kept.len() {
             let mut at = start;
-            while seen_in_walk[at] == UNSEEN {
-                seen_in_walk[at] = start;
-                match kept[at].parent {
-                    Some(parent) => at = parent,
-                    None => break,
+            while met_in_walk[at] == NONE {
+                met_in_walk[at] = start;
+                if links[at].parent == NONE {
+                    break;
                 }
+                at = links[at].parent;
             }
-            if seen_in_walk[at] == start && kept[at].parent.is_some() {
-                cut_cycle_through(kept, at);
+            if met_in_walk[at] == start && links[at].parent != NONE {
+                let order = |at: usize| (spans[kept[at].at].start, kept[at].id);
+                cut_cycle_through(links, order, at);
             }
         }
     }
 
-    /// Breadth first from the roots: a parent gets a lower index than its children.
-    fn arrange(&mut self) {
-        let Scratch { kept, links, order, placed, .. } = &mut self.scratch;
+    /// Breadth first from the roots: a parent gets a lower index than its children, and the children of
+    /// one parent stand side by side.
+    fn arrange(&mut self, spans: &[Span]) {
+        let Scratch { kept, links, order, .. } = &mut self.scratch;
         order.clear();
-        order.extend((0..kept.len()).filter(|&at| kept[at].parent.is_none()));
-        order
-            .sort_unstable_by_key(|&at| (kept[at].span.start, kept[at].span.id, kept[at].key.kind));
-        let mut next = 0;
-        while next < order.len() {
-            order.extend_from_slice(links.of(order[next]));
-            next += 1;
-        }
-        debug_assert_eq!(
-            order.len(),
-            kept.len(),
-            "every span hangs from a root once cycles are cut"
-        );
-        placed.clear();
-        placed.resize(kept.len(), None);
         self.spans.clear();
-        for &at in order.iter() {
-            let Candidate { span, key, parent, .. } = kept[at];
-            placed[at] = Some(self.spans.len());
-            let parent = parent.and_then(|parent| placed[parent]);
-            self.spans.push(TreeSpan { span, key, parent, entry: false });
+        links.iter_mut().for_each(|link| link.first_child = NONE);
+        // From the last to the first, so that the lists ascend.
+        for at in (0..links.len()).rev() {
+            match links[at].parent {
+                NONE => order.push(at),
+                parent => {
+                    links[at].next_sibling = links[parent].first_child;
+                    links[parent].first_child = at;
+                }
+            }
+        }
+        order
+            .sort_unstable_by_key(|&at| (spans[kept[at].at].start, kept[at].id, kept[at].key.kind));
+        let tree_span = |at: usize, parent| {
+            let Kept { key, at, .. } = kept[at];
+            TreeSpan { span: spans[at], key, parent, entry: false }
+        };
+        self.spans.extend(order.iter().map(|&root| tree_span(root, None)));
+        let mut parent = 0;
+        while parent < order.len() {
+            let mut child = links[order[parent]].first_child;
+            while child != NONE {
+                order.push(child);
+                self.spans.push(tree_span(child, Some(parent)));
+                child = links[child].next_sibling;
+            }
+            parent += 1;
         }
     }
 
     /// Entries: roots, what a broker handed over, and, where no root was seen, servers whose caller
     /// is missing. A CLIENT root (a browser, a load generator) hands the role to the servers it calls.
     fn mark_entries(&mut self) {
-        let Scratch { kept, order, .. } = &self.scratch;
-        let has_root = order.iter().any(|&at| kept[at].parent.is_none() && !kept[at].orphan);
-        for index in 0..self.spans.len() {
-            let candidate = &kept[order[index]];
-            let TreeSpan { key, parent, .. } = self.spans[index];
-            self.spans[index].entry = match parent {
-                None if candidate.orphan => {
-                    key.kind == SpanKind::Consumer || (!has_root && key.kind == SpanKind::Server)
-                }
-                None => true,
-                Some(parent) => {
-                    let caller = &self.spans[parent];
-                    key.kind == SpanKind::Consumer
-                        || caller.key.kind == SpanKind::Producer
-                        || (is_client_root(caller) && key.kind == SpanKind::Server)
-                }
-            };
+        let Scratch { links, order, .. } = &self.scratch;
+        let is_orphan = |index: Index| links[order[index]].orphan;
+        let roots = self.spans.iter().take_while(|span| span.parent.is_none()).count();
+        let has_root = (0..roots).any(|root| !is_orphan(root));
+        for root in 0..roots {
+            let kind = self.spans[root].key.kind;
+            self.spans[root].entry = !is_orphan(root)
+                || kind == SpanKind::Consumer
+                || (!has_root && kind == SpanKind::Server);
         }
+        let mut are_cut = false;
+        for index in roots..self.spans.len() {
+            let TreeSpan { key, parent, .. } = self.spans[index];
+            let is_entry = parent.is_some_and(|parent| {
+                let caller = &self.spans[parent];
+                key.kind == SpanKind::Consumer
+                    || caller.key.kind == SpanKind::Producer
+                    || (key.kind == SpanKind::Server && is_client_root(caller))
+            });
+            self.spans[index].entry = is_entry;
+            are_cut |= is_entry;
+        }
+        if are_cut {
+            self.cut_entries_off();
+        }
+    }
+
+    fn cut_entries_off(&mut self) {
         for index in 0..self.spans.len() {
             let TreeSpan { key, parent, entry, .. } = self.spans[index];
             if !entry {
@@ -225,71 +274,50 @@ impl Tree {
     fn correct_skew(&mut self) {
         let shifts = &mut self.scratch.shifts;
         shifts.clear();
-        shifts.resize(self.spans.len(), 0);
         self.skewed = 0;
         for index in 0..self.spans.len() {
-            let Some(parent) = self.spans[index].parent else { continue };
             let (before, above) = self.spans.split_at_mut(index);
-            let (parent_span, child) = (&before[parent], &mut above[0]);
-            let inherited = shifts[parent];
-            child.span = shifted(child.span, inherited);
-            let own = if child.key.service == parent_span.key.service {
-                0
-            } else {
-                shift_into(&parent_span.span, &child.span)
-            };
-            child.span = shifted(child.span, own);
-            self.skewed += usize::from(own.unsigned_abs() > NUDGE.0);
-            shifts[index] = inherited.saturating_add(own);
-        }
-    }
-
-    fn link_children(&mut self) {
-        let mut links = Links {
-            first: std::mem::take(&mut self.first),
-            children: std::mem::take(&mut self.children),
-        };
-        links.fill(self.spans.iter().map(|span| span.parent));
-        for index in 0..self.spans.len() {
-            let (from, to) = (links.first[index], links.first[index + 1]);
-            links.children[from..to].sort_unstable_by(|&one, &two| {
-                let key = |at: Index| {
-                    let span = &self.spans[at].span;
-                    (span.end, span.start, span.id, self.spans[at].key.kind)
-                };
-                key(two).cmp(&key(one))
-            });
-        }
-        self.first = links.first;
-        self.children = links.children;
-    }
-}
-
-impl Links {
-    /// Counts, then places: the children of each parent side by side, in their own order.
-    fn fill(&mut self, parents: impl ExactSizeIterator<Item = Option<usize>> + Clone) {
-        let count = parents.len();
-        self.first.clear();
-        self.first.resize(count + 2, 0);
-        for parent in parents.clone().flatten() {
-            self.first[parent + 2] += 1;
-        }
-        for index in 2..self.first.len() {
-            self.first[index] += self.first[index - 1];
-        }
-        self.children.clear();
-        self.children.resize(self.first[count + 1], 0);
-        for (child, parent) in parents.enumerate() {
-            if let Some(parent) = parent {
-                self.children[self.first[parent + 1]] = child;
-                self.first[parent + 1] += 1;
+            let child = &mut above[0];
+            let mut shift = 0_i64;
+            if let Some(parent) = child.parent {
+                let inherited = shifts[parent];
+                child.shift(inherited);
+                let parent = &before[parent];
+                if child.key.service != parent.key.service {
+                    shift = shift_into(&parent.span, &child.span);
+                    child.shift(shift);
+                    self.skewed += usize::from(shift.unsigned_abs() > NUDGE.0);
+                }
+                shift = inherited.saturating_add(shift);
             }
+            shifts.push(shift);
         }
-        self.first.pop();
     }
 
-    fn of(&self, parent: usize) -> &[usize] {
-        &self.children[self.first[parent]..self.first[parent + 1]]
+    /// The children of one parent stand side by side, those of the next parent behind them.
+    fn link_children(&mut self) {
+        self.first.clear();
+        self.children.clear();
+        for (index, span) in self.spans.iter().enumerate() {
+            let Some(parent) = span.parent else { continue };
+            while self.first.len() <= parent {
+                self.first.push(self.children.len());
+            }
+            self.children.push(index);
+        }
+        while self.first.len() <= self.spans.len() {
+            self.first.push(self.children.len());
+        }
+        let ends_later = |&one: &Index, &two: &Index| {
+            let key = |at: Index| {
+                let TreeSpan { span, key, .. } = &self.spans[at];
+                (span.end, span.start, span.id, key.kind)
+            };
+            key(two).cmp(&key(one))
+        };
+        for range in self.first.windows(2).filter(|range| range[1] > range[0] + 1) {
+            self.children[range[0]..range[1]].sort_unstable_by(ends_later);
+        }
     }
 }
 
@@ -306,57 +334,43 @@ fn is_shared(one: &Key, two: &Key) -> bool {
 }
 
 /// If the span at `at` is the server half of a shared id, its client half.
-fn shared_client(kept: &[Candidate], at: usize) -> Option<usize> {
+#[inline]
+fn shared_client(kept: &[Kept], at: usize) -> Option<usize> {
     if kept[at].key.kind != SpanKind::Server {
         return None;
     }
     let is_twin = |other: usize| {
-        let other_half = kept.get(other)?;
-        let twin =
-            other_half.span.id == kept[at].span.id && other_half.key.kind == SpanKind::Client;
-        twin.then_some(other)
+        let half = kept.get(other)?;
+        (half.id == kept[at].id && half.key.kind == SpanKind::Client).then_some(other)
     };
     at.checked_sub(1).and_then(is_twin).or_else(|| is_twin(at + 1))
 }
 
 /// The span with this id; of two halves of a shared id, the one the child belongs to.
-fn parent_named(kept: &[Candidate], id: SpanId, service: Sym) -> Option<usize> {
-    let from = kept.partition_point(|candidate| candidate.span.id < id);
-    let halves = kept[from..].iter().take_while(|candidate| candidate.span.id == id).count();
-    match halves {
-        0 => None,
-        1 => Some(from),
-        _ => {
-            let client = from + usize::from(kept[from].key.kind != SpanKind::Client);
-            let server = from + usize::from(client == from);
-            let of_client =
-                kept[client].key.service == service && kept[server].key.service != service;
-            Some(if of_client { client } else { server })
+fn parent_named(kept: &[Kept], id: SpanId, service: Sym) -> usize {
+    let from = kept.partition_point(|other| other.id < id);
+    match &kept[from..] {
+        [one, two, ..] if one.id == id && two.id == id => {
+            let (client, server) =
+                if one.key.kind == SpanKind::Client { (one, two) } else { (two, one) };
+            let of_client = client.key.service == service && server.key.service != service;
+            from + usize::from(of_client != (one.key.kind == SpanKind::Client))
         }
+        [one, ..] if one.id == id => from,
+        _ => NONE,
     }
 }
 
-fn cut_cycle_through(kept: &mut [Candidate], start: usize) {
+fn cut_cycle_through<T: Ord>(links: &mut [Link], order: impl Fn(usize) -> T, start: usize) {
     let mut earliest = start;
-    let mut at = start;
-    while let Some(parent) = kept[at].parent {
-        let order = |index: usize| (kept[index].span.start, kept[index].span.id);
-        if order(parent) < order(earliest) {
-            earliest = parent;
+    let mut at = links[start].parent;
+    while at != start && at != NONE {
+        if order(at) < order(earliest) {
+            earliest = at;
         }
-        at = parent;
-        if at == start {
-            break;
-        }
+        at = links[at].parent;
     }
-    kept[earliest].parent = None;
-    kept[earliest].orphan = true;
-}
-
-fn shifted(span: Span, by: i64) -> Span {
-    let duration = span.end.since(span.start);
-    let start = Timestamp(span.start.0.saturating_add_signed(by));
-    Span { start, end: start + duration, ..span }
+    links[earliest] = Link { parent: NONE, orphan: true, ..links[earliest] };
 }
 
 /// How far to move a child of another service so that it lies in its parent.

@@ -47,6 +47,7 @@ impl Nanos {
     }
 
     /// `self - other`, or zero.
+    #[inline]
     pub fn saturating_sub(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_sub(other.0))
     }
@@ -64,11 +65,13 @@ impl Timestamp {
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
+    #[inline]
     pub fn since(self, earlier: Timestamp) -> Nanos {
         Nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// This instant moved back; stops at the epoch.
+    #[inline]
     pub fn saturating_sub(self, by: Nanos) -> Timestamp {
         Timestamp(self.0.saturating_sub(by.0))
     }
@@ -76,6 +79,7 @@ impl Timestamp {
 
 impl Add<Nanos> for Timestamp {
     type Output = Timestamp;
+    #[inline]
     fn add(self, by: Nanos) -> Timestamp {
         Timestamp(self.0.saturating_add(by.0))
     }
@@ -83,12 +87,14 @@ impl Add<Nanos> for Timestamp {
 
 impl Add for Nanos {
     type Output = Nanos;
+    #[inline]
     fn add(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_add(other.0))
     }
 }
 
 impl AddAssign for Nanos {
+    #[inline]
     fn add_assign(&mut self, other: Nanos) {
         *self = *self + other;
     }
@@ -96,6 +102,7 @@ impl AddAssign for Nanos {
 
 impl Sub for Nanos {
     type Output = Nanos;
+    #[inline]
     fn sub(self, other: Nanos) -> Nanos {
         self.saturating_sub(other)
     }
