@@ -3,15 +3,14 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::Request;
-use http_body_util::BodyExt;
-use serde_json::Value;
+use ::http::Request;
 use tower::ServiceExt;
 
 use super::*;
 use crate::publish::api::Links;
 use crate::publish::exposition::Limits;
 use crate::publish::testing::evidence::FixedEvidence;
+use crate::publish::testing::http::{self, Got};
 use crate::publish::testing::{self, after, read};
 
 #[derive(Default)]
@@ -38,24 +37,6 @@ fn fixed() -> Arc<Fixed> {
     Arc::new(Fixed { board: testing::board(), ..Fixed::default() })
 }
 
-struct Got {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Got {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
 fn admin(source: Arc<dyn Source>, page: Arc<MetricsPage>) -> Router {
     let listen_for = crate::model::Nanos::from_secs(20);
     let api = ApiSettings { links: Links::default(), max_upload_bytes: 1_024, listen_for };
@@ -64,10 +45,7 @@ fn admin(source: Arc<dyn Source>, page: Arc<MetricsPage>) -> Router {
 
 async fn send(source: Arc<Fixed>, request: Request<Body>) -> Got {
     let page = Arc::new(MetricsPage::new(Limits::default()));
-    let response = admin(source, page).oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Got { status: parts.status, headers: parts.headers, body }
+    http::send(admin(source, page), request).await
 }
 
 async fn fetch(source: Arc<Fixed>, path: &str, headers: &[(&str, &str)]) -> Got {

@@ -1,6 +1,7 @@
 //! What the tests of this room share: small boards, and an independent reader of the metric formats.
 
 pub(super) mod evidence;
+pub(super) mod http;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use super::listeners::MAX_LISTENERS;
 use super::*;
 use crate::publish::ledger::Ledger;
 use crate::publish::testing::evidence::{FixedEvidence, board_with_evidence};
+use crate::publish::testing::http::{Got, send};
 use crate::publish::testing::{after, trace};
 
 struct Fixed(Arc<Board>);
@@ -41,27 +42,6 @@ fn api() -> Router {
 
 fn with(board: Board) -> Router {
     router(Arc::new(Fixed(Arc::new(board))), Arc::new(FixedEvidence::new()), settings())
-}
-
-struct Got {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Got {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", self.body))
-    }
-}
-
-async fn send(router: Router, request: Request<Body>) -> Got {
-    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Got { status: parts.status, headers: parts.headers, body }
 }
 
 async fn fetch(path: &str) -> Got {
