@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use bytes::Bytes;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -303,8 +303,13 @@ impl Tracked {
     }
 }
 
-/// What somebody without a valid credential is told. gRPC clients take the status for UNAUTHENTICATED.
-fn denied() -> Response<axum::body::Body> {
+/// What somebody without a valid credential is told: gRPC clients in their own words, as some read whatever comes
+/// with another status as a broken message.
+fn denied(headers: &HeaderMap) -> Response<axum::body::Body> {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if content_type.starts_with(b"application/grpc") {
+        return tonic::Status::unauthenticated("a valid credential is needed").into_http();
+    }
     let mut response = Response::new(axum::body::Body::from("a valid credential is needed\n"));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     for scheme in ["Bearer", "Basic realm=\"laghound\""] {
@@ -321,7 +326,8 @@ impl hyper::service::Service<Request<Incoming>> for Tracked {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = self.phases.request();
         if self.admit(&request).is_err() {
-            let response = denied().map(|body| Answer { body, _under_way: under_way });
+            let response =
+                denied(request.headers()).map(|body| Answer { body, _under_way: under_way });
             return Box::pin(std::future::ready(Ok(response)));
         }
         request.extensions_mut().insert(Arc::clone(&self.origin));

@@ -159,7 +159,7 @@ async fn the_grpc_service_is_behind_the_same_credentials_and_says_how_it_is() {
     };
     let mut stranger = QueryServiceClient::with_interceptor(channel.clone(), bearing("guess"));
     let refused = stranger.list_suspects(ListSuspectsRequest::default()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
     let mut known = QueryServiceClient::with_interceptor(channel.clone(), bearing("s3cret"));
     let list = known.list_suspects(ListSuspectsRequest::default()).await.unwrap().into_inner();
     assert_eq!((list.total, list.suspects.len()), (0, 0));
