@@ -70,7 +70,8 @@ pub struct ServeArgs {
 Examples:
   laghound demo
   laghound demo --duration 3m --seed 7
-  laghound demo --admin.endpoint 127.0.0.1:0")]
+  laghound demo --admin.endpoint 127.0.0.1:0
+  laghound demo --to http://127.0.0.1:4317 --duration 10m")]
 pub struct DemoArgs {
     /// How long it runs.
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = positive_duration)]
@@ -78,6 +79,9 @@ pub struct DemoArgs {
     /// Which traffic and which fault: the same number gives the same demo.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Send the shop's traces to this OTLP/gRPC endpoint, a Collector say, and start no server.
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,

@@ -2,7 +2,8 @@
 //!
 //! The same server as `serve`, and a simulated shop that sends it real OTLP over loopback, in real
 //! time. After two thirds of the time one of its services turns slow. The server is not told; the view
-//! shows what it says. In the end both are held against each other.
+//! shows what it says. In the end both are held against each other. With `--to` there is only the shop,
+//! for a Collector or a laghound that runs somewhere else.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -42,7 +43,12 @@ pub fn run(args: &DemoArgs, environment: Environment) -> Result<(), CliError> {
     }
     logging::init(&loaded.config.log);
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::runtime)?;
-    let result = runtime.block_on(demo(args, &loaded));
+    let result = runtime.block_on(async {
+        match &args.to {
+            Some(endpoint) => only_the_shop(args, endpoint).await,
+            None => demo(args, &loaded).await,
+        }
+    });
     runtime.shutdown_background();
     result
 }
@@ -55,7 +61,7 @@ const USUAL: Nanos = Nanos::from_secs(90);
 async fn demo(args: &DemoArgs, loaded: &Loaded) -> Result<(), CliError> {
     let mut signals = Signals::new().map_err(CliError::runtime)?;
     let server = start(args, loaded).await.map_err(CliError::runtime)?;
-    let show = Show::new(args, server.addresses());
+    let show = Show::new(Play::new(args), server.addresses());
     print(&show.introduction())?;
     let outcome = tokio::select! {
         outcome = show.run(&server) => outcome,
@@ -63,6 +69,18 @@ async fn demo(args: &DemoArgs, loaded: &Loaded) -> Result<(), CliError> {
     };
     server.stop(loaded.config.shutdown.grace).await;
     outcome
+}
+
+/// The shop's traces for somebody else.
+async fn only_the_shop(args: &DemoArgs, endpoint: &str) -> Result<(), CliError> {
+    let mut signals = Signals::new().map_err(CliError::runtime)?;
+    let play = Play::new(args);
+    let after = play.fault_after.0 / 1_000_000_000;
+    print(&format!("The shop's traces go to {endpoint}. After {after} s {}.\n", play.what))?;
+    tokio::select! {
+        outcome = play.perform(endpoint, |_| Ok(())) => outcome,
+        _ = signals.next() => Ok(()),
+    }
 }
 
 /// The same server on ports that are free: nobody else sends to it, and the usual ones may be taken.
@@ -108,19 +126,17 @@ fn in_time(mut engine: EngineParams, duration: Nanos) -> EngineParams {
     engine
 }
 
-/// What is shown, and what is behind it.
-struct Show {
+/// What happens in the shop.
+struct Play {
     clock: Clock,
     scenario: Scenario,
     truth: Truth,
     what: String,
     fault_after: Nanos,
-    addresses: Addresses,
-    is_terminal: bool,
 }
 
-impl Show {
-    fn new(args: &DemoArgs, addresses: Addresses) -> Show {
+impl Play {
+    fn new(args: &DemoArgs) -> Play {
         let clock = Clock::start();
         let seconds = args.duration.0 / 1_000_000_000;
         let fault_after = seconds * 2 / 3;
@@ -131,10 +147,47 @@ impl Show {
             Scenario::new(shop(), seconds).fault(fault).seed(args.seed).start(clock.now());
         let truth =
             scenario.truths().into_iter().next().unwrap_or_else(|| unreachable!("one fault"));
-        let is_terminal = std::io::stdout().is_terminal();
         let what = format!("each call of {service} takes {add_ms} ms longer");
         let fault_after = Nanos::from_secs(fault_after);
-        Show { clock, scenario, truth, what, fault_after, addresses, is_terminal }
+        Play { clock, scenario, truth, what, fault_after }
+    }
+
+    /// Sends everything when it is due; `look` is called after each batch.
+    async fn perform(
+        &self,
+        endpoint: &str,
+        mut look: impl FnMut(Nanos) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let connected = Sender::connect(endpoint, true).await;
+        let mut sender = connected.map_err(|error| match error {
+            SendError::Endpoint(_) => CliError::usage(error),
+            error => CliError::runtime(error),
+        })?;
+        for batch in self.scenario.batches().map_err(CliError::runtime)? {
+            let wait = batch.arrival.since(self.clock.now());
+            if wait > Nanos::ZERO {
+                tokio::time::sleep(Duration::from_nanos(wait.0)).await;
+            }
+            send(&mut sender, &batch.spans).await.map_err(CliError::runtime)?;
+            look(self.clock.elapsed())?;
+            if self.clock.elapsed() >= self.scenario.duration {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is shown, and what is behind it.
+struct Show {
+    play: Play,
+    addresses: Addresses,
+    is_terminal: bool,
+}
+
+impl Show {
+    fn new(play: Play, addresses: Addresses) -> Show {
+        Show { play, addresses, is_terminal: std::io::stdout().is_terminal() }
     }
 
     fn introduction(&self) -> String {
@@ -145,38 +198,28 @@ impl Show {
              OTLP     grpc://{grpc}  http://{http}/v1/traces\n  \
              metrics  http://{admin}/metrics\n  \
              page     http://{admin}/\n\n",
-            self.fault_after.0 / 1_000_000_000
+            self.play.fault_after.0 / 1_000_000_000
         )
     }
 
     async fn run(&self, server: &Server) -> Result<(), CliError> {
         let endpoint = format!("http://{}", self.addresses.grpc);
-        let mut sender = Sender::connect(&endpoint, true).await.map_err(CliError::runtime)?;
         let mut screen = Screen::new(self.is_terminal);
-        let batches = self.scenario.batches().map_err(CliError::runtime)?;
-        for batch in batches {
-            let wait = batch.arrival.since(self.clock.now());
-            if wait > Nanos::ZERO {
-                tokio::time::sleep(Duration::from_nanos(wait.0)).await;
-            }
-            send(&mut sender, &batch.spans).await.map_err(CliError::runtime)?;
-            screen.show(&self.view(&server.board()).lines(), self.clock.elapsed())?;
-            if self.clock.elapsed() >= self.scenario.duration {
-                break;
-            }
-        }
+        let look = |elapsed| screen.show(&self.view(&server.board()).lines(), elapsed);
+        self.play.perform(&endpoint, look).await?;
         let board = server.board();
         screen.show_last(&self.view(&board).lines())?;
         self.conclude(&board)
     }
 
     fn view<'a>(&'a self, board: &'a Board) -> View<'a> {
-        let elapsed = self.clock.elapsed();
-        let is_faulty = elapsed >= self.fault_after;
+        let play = &self.play;
+        let elapsed = play.clock.elapsed();
+        let is_faulty = elapsed >= play.fault_after;
         View {
             elapsed,
-            learning: self.fault_after,
-            phase: if is_faulty { &self.what } else { "the shop as it always is" },
+            learning: play.fault_after,
+            phase: if is_faulty { &play.what } else { "the shop as it always is" },
             board,
             width: width(),
             colour: self.is_terminal && std::env::var_os("NO_COLOR").is_none(),
@@ -186,12 +229,13 @@ impl Show {
     /// Was it right? And how to go on.
     fn conclude(&self, board: &Board) -> Result<(), CliError> {
         let first = board.open.iter().flat_map(|incident| incident.suspects.first()).next();
-        let truth = self.truth.culprit().map_or("", |name| name);
+        let Play { scenario, truth: real, what, .. } = &self.play;
+        let truth = real.culprit().map_or("", |name| name);
         let Some(first) = first else {
-            let error = anyhow!("no verdict in {}; it was {truth}", self.scenario.duration);
+            let error = anyhow!("no verdict in {}; it was {truth}", scenario.duration);
             return Err(CliError::Runtime(error));
         };
-        if !self.truth.accepts(&first.service, first.kind.as_str()) {
+        if !real.accepts(&first.service, first.kind.as_str()) {
             let error = anyhow!("laghound says {}, but it was {truth}", first.service);
             return Err(CliError::Runtime(error));
         }
@@ -201,7 +245,7 @@ impl Show {
              laghound serve                         takes OTLP on 127.0.0.1:4317 and :4318\n  \
              OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317  for any OpenTelemetry SDK\n  \
              curl -s http://127.0.0.1:9479/metrics | grep laghound_suspect\n",
-            self.what, first.service
+            what, first.service
         ))
     }
 }

@@ -235,6 +235,16 @@ fn a_changed_configuration_is_taken_over_whole_or_not_at_all() {
     assert_eq!(reloads(&serving, "authorization: Bearer new\r\n").as_deref(), Some("1"));
 }
 
+#[test]
+fn a_shop_that_has_nobody_to_send_to_says_so() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (endpoint, code) in [(format!("http://{free}"), 1), ("no address".to_owned(), 2)] {
+        let output = laghound(&["demo", "--to", &endpoint]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{endpoint}");
+        assert!(text(&output.stderr).contains(&endpoint), "{}", text(&output.stderr));
+    }
+}
+
 /// Runs in a process of its own, started by the test below.
 #[test]
 #[ignore = "ends its process"]
