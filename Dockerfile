@@ -28,6 +28,9 @@ COPY --from=build /out/laghound /laghound
 USER 65532:65532
 EXPOSE 4317 4318 9479
 STOPSIGNAL SIGTERM
+# The binary asks its own admin endpoint. Where that is another one, say so to both: as LAGHOUND_ADMIN_ENDPOINT. Kubernetes does not
+# use this; its probes are in deploy/kubernetes.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["/laghound", "health"]
 ENTRYPOINT ["/laghound"]
 # In a container spans and scrapes come from outside of it. Not as variables, which would override a file of settings.
 CMD ["serve", "--receiver.grpc.endpoint", "0.0.0.0:4317", "--receiver.http.endpoint", "0.0.0.0:4318", \

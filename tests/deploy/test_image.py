@@ -7,6 +7,7 @@ Docker would get, with the same target as in the image; and buildah builds the D
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from peers import Laghound
 from procs import Process
-from tools import ROOT, run, tool
+from tools import ROOT, refusal, run, tool
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "laghound-ci"
 TARGET = "x86_64-unknown-linux-musl"
@@ -103,6 +104,20 @@ class Image(unittest.TestCase):
         # A variable would override the file of settings of whoever runs it.
         self.assertEqual([v for v in config.get("Env", []) if v.startswith("LAGHOUND")], [])
 
+    def test_the_health_check_is_the_binary_itself(self):
+        text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+        check = json.loads(re.search(r"HEALTHCHECK .*CMD (\[.*\])", text)[1])
+        root, config = image()
+        self.assertEqual(check[0], config["Entrypoint"][0])
+        self.assertTrue((root / check[0].lstrip("/")).is_file())
+        run("laghound", *check[1:], "--help")
+
+    def test_a_typo_is_refused(self):
+        with tempfile.NamedTemporaryFile("w", suffix="Dockerfile") as broken:
+            broken.write((ROOT / "Dockerfile").read_text(encoding="utf-8").replace("STOPSIGNAL", "STOPSIGNALS"))
+            broken.flush()
+            refusal("hadolint", broken.name)
+
     def test_it_runs_as_it_is_with_nothing_to_write_to(self):
         root, config = image()
         command = [word.replace("0.0.0.0:", "127.0.0.1:") for word in config["Cmd"]]
@@ -114,6 +129,9 @@ class Image(unittest.TestCase):
             laghound = Laghound.around(process)
             self.assertIn("alive", laghound.probe("/livez"))
             self.assertIn("ready", laghound.probe("/readyz"))
+            # As the image's own check, but for the port.
+            healthy = [*jail, *config["Entrypoint"], "health", "--endpoint", laghound.addresses["admin"]]
+            self.assertEqual(subprocess.run(healthy, check=True, capture_output=True, text=True).stdout, "ready\n")
             status = Path(f"/proc/{process.child.pid}/status").read_text(encoding="utf-8")
             self.assertIn(f"Uid:\t{NOBODY}\t{NOBODY}", status)
             process.child.send_signal(getattr(signal, config["StopSignal"]))

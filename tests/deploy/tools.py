@@ -20,7 +20,7 @@ def tool(name):
     """The path of a tool: laghound as run.sh was told, all others first in PATH."""
     if name == "laghound":
         return str(Path(os.environ["LAGHOUND_BINARY"]).resolve(strict=True))
-    found = shutil.which(name)
+    found = shutil.which(str(name))
     if not found:
         raise AssertionError(f"{name} is not installed: start through tests/deploy/run.sh")
     return found
