@@ -2,6 +2,9 @@
 // server that goes away and comes back.
 
 import assert from "node:assert/strict";
+import {mkdtemp, rm, writeFile} from "node:fs/promises";
+import {tmpdir} from "node:os";
+import {join} from "node:path";
 import {after, before, test} from "node:test";
 
 import {HOSTILE, jaeger, requests} from "./spans.mjs";
@@ -133,6 +136,71 @@ on("files that are too large are refused with the limit", "#/compare", async (pa
   assert.match(await page.text("#comparison [role=alert]"), /max_upload_size/);
   page.seen.complaints = page.seen.complaints.filter((text) => !/status of 4\d\d/.test(text));
 }, {args: ["--admin.max_upload_size", "20KiB"]});
+
+test("two hundred incidents are turned over in pages that the server cuts", async () => {
+  const server = await Laghound.serve();
+  const at = (minutes) => new Date(Date.UTC(2026, 8, 21) + 60000 * minutes).toISOString();
+  const suspect = (id) => ({rank: 1, service: `service-${id}`, kind: "service", operation: "GET /", score: 0.9, excess_seconds: 9, reason: "self_time", pattern: "sustained", where: null,
+    baseline_seconds: 0.01, recent_seconds: 0.1, calls: 100, example_trace_ids: []});
+  const incident = (id) => ({id, start: at(10 * id), detected: at(10 * id + 1), end: at(10 * id + 5), excess_seconds: 10, unexplained_share: 0.1, confidence: 0.9, impacted: [],
+    entries: [{service: "shop", operation: `GET /${id}`, excess_seconds: 10, baseline_seconds: 0.1, recent_seconds: 0.2}], suspects: [suspect(id)], sentence: `\`service-${id}\` makes \`GET /${id}\` 100 ms slower`});
+  const all = Array.from({length: 200}, (_, from) => incident(200 - from));
+  const asked = [];
+  const answers = (path, query) => {
+    if (path !== "/api/v1/incidents") return null;
+    const [limit, offset] = [Number(query.get("limit")), Number(query.get("offset") || 0)];
+    asked.push([limit, offset]);
+    return {at: at(3000), learning: false, total: all.length, incidents: all.slice(offset, offset + limit)};
+  };
+  try {
+    const page = await open(server, "#/now", {viewport: PHONE, answers});
+    await page.says("page 1 of 8, 200 incidents");
+    assert.equal(await page.evaluate(() => document.querySelectorAll("main table tbody tr").length), 25);
+    assert.ok(await page.evaluate(() => document.querySelectorAll("*").length) < 2000);
+    for (let turn = 2; turn <= 8; turn += 1) {
+      await page.evaluate(() => document.getElementById("older").click());
+      await page.says(`page ${turn} of 8`);
+    }
+    await page.finds("a[href='#/incident/1']");
+    assert.ok(await page.evaluate(() => document.getElementById("older").disabled));
+    assert.deepEqual(asked.at(-1), [25, 175]);
+    assert.equal(await overflows(page), false);
+    assert.deepEqual(await serious(page), []);
+    assert.deepEqual(page.seen.complaints, []);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("where credentials are asked for, the browser asks, and the page and its stream live on the answer", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "laghound-"));
+  const [passwords, tokens] = [join(folder, "passwords"), join(folder, "tokens")];
+  await writeFile(passwords, "anna:s3cret\n");
+  await writeFile(tokens, "for-programs\n");
+  const server = await Laghound.serve(["--admin.auth.password_file", passwords, "--admin.auth.bearer_token_file", tokens]);
+  try {
+    const shutOut = async (credentials) => {
+      try {
+        const page = await open(server, "", {credentials});
+        return (await page.evaluate(() => document.body.innerText)).includes("a valid credential is needed");
+      } catch (error) {
+        return /ERR_INVALID_AUTH_CREDENTIALS/.test(error.message);
+      }
+    };
+    assert.ok(await shutOut());
+    assert.ok(await shutOut({username: "anna", password: "guess"}));
+    const page = await open(server, "", {credentials: {username: "anna", password: "s3cret"}});
+    await until("the mark is live", async () => (await page.text("#connection")).startsWith("live"));
+    await page.says("No span has come in yet");
+    // A script bears a token.
+    const asked = (authorization) => fetch(`${server.base}api/v1/now`, {headers: authorization ? {authorization} : {}}).then((response) => response.status);
+    assert.deepEqual([await asked("Bearer for-programs"), await asked("Bearer guess"), await asked()], [200, 401, 401]);
+    assert.deepEqual(page.seen.complaints, []);
+  } finally {
+    await server.stop();
+    await rm(folder, {recursive: true});
+  }
+});
 
 test("a lost connection is marked, and found again", async () => {
   const first = await Laghound.serve();

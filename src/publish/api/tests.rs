@@ -13,7 +13,7 @@ use super::*;
 use crate::publish::ledger::Ledger;
 use crate::publish::testing::evidence::{FixedEvidence, board_with_evidence};
 use crate::publish::testing::http::{Got, send};
-use crate::publish::testing::{after, trace};
+use crate::publish::testing::{after, operation, trace};
 
 struct Fixed(Arc<Board>);
 
@@ -249,6 +249,36 @@ async fn incidents_can_be_chosen_by_state_suspect_and_time() {
     assert_eq!(ids("since=2026-09-21T15:00:00Z").await, [1], "still open");
     assert_eq!(ids("until=2026-09-21T14:20:02Z").await, [7], "begun by then");
     assert_eq!(ids("limit=1&offset=1").await, [7]);
+}
+
+#[tokio::test]
+async fn two_hundred_incidents_and_five_thousand_operations_come_in_pages() {
+    let small = board_with_evidence();
+    let mut large = small.clone();
+    let closed = |id| {
+        let end = Some(after(90));
+        crate::engine::verdict::Incident { id, end, ..small.open[0].clone() }
+    };
+    large.closed = (1..=200).rev().map(closed).collect();
+    let operation = |at| Arc::new(operation("shop", &format!("GET /{at:04}"), 1));
+    large.operations = (0..5_000).map(operation).collect();
+    let of = async |board: &Board, path: &str| {
+        send(with(board.clone()), Request::get(path).body(Body::empty()).unwrap()).await
+    };
+    // What every listener is sent does not grow with the past, nor with the number of keys.
+    let (few, many) = (of(&small, "/api/v1/now").await, of(&large, "/api/v1/now").await);
+    assert!(many.body.len() < 2 * few.body.len() + 1_000, "{}", many.body.len());
+    for (path, rows, total) in [
+        ("/api/v1/incidents?state=closed&limit=25&offset=175", 25, 200),
+        ("/api/v1/incidents?state=closed", 100, 200),
+        ("/api/v1/operations", 100, 5_000),
+        ("/api/v1/operations?limit=1000&offset=4900", 100, 5_000),
+        ("/api/v1/operations?q=get%20/0042", 1, 1),
+    ] {
+        let got = of(&large, path).await.json();
+        let list = got.get("incidents").or(got.get("operations")).unwrap().as_array().unwrap();
+        assert_eq!((list.len(), &got["total"]), (rows, &json!(total)), "{path}");
+    }
 }
 
 #[tokio::test]
