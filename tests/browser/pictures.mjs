@@ -50,7 +50,7 @@ try {
   await draw(demo, "health", "#/health");
   const [theme, viewport, size] = LOOKS[0];
   const page = await open(server, "#/now", {theme, viewport});
-  await page.says("Now");
+  await page.finds("[data-state=live]");
   await server.stop();
   await page.says("The connection is lost", 30);
   await page.screenshot({path: `${folder}/lost-${size}-${theme}.png`, fullPage: true});

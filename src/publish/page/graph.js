@@ -83,8 +83,11 @@ export function graph(doc) {
   onWidth(plot, (room) => {
     const {place, wide, width, height} = arrange(doc, room);
     const svg = s("svg", {width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
-    for (const link of byFlow) svg.append(...edge(link, place, wide, most, doc));
+    const edges = byFlow.map((link) => edge(link, place, wide, most, doc));
+    svg.append(...edges.map(([path]) => path));
     doc.services.forEach((one, at) => svg.append(node(one, place[at], wide, most)));
+    // Over everything else, or a band that crosses one would hide it.
+    svg.append(...edges.flatMap(([, label]) => label ?? []));
     plot.replaceChildren(svg);
   });
   return h("div", {class: "chart graph"},
@@ -111,7 +114,7 @@ function edge(link, place, wide, most, doc) {
   const path = s("path", {class: `edge ${hot ? "hot" : ""}`, "stroke-width": (hot ? 2 + 10 * (flow / most) : 1.25).toFixed(2), fill: "none",
     d: `M${start.x},${start.y} C${start.x + bend},${start.y} ${end.x - bend},${end.y} ${end.x},${end.y}`}, s("title", {}, title));
   const label = hot ? s("text", {class: "flow-label middle", x: (start.x + end.x) / 2, y: (start.y + end.y) / 2 - 7 - 4 * (flow / most)}, f.change(flow)) : null;
-  return label ? [path, label] : [path];
+  return [path, label];
 }
 
 function node(one, {x, y}, wide, most) {

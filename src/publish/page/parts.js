@@ -16,7 +16,7 @@ export function name(text, most = 80) {
 
 /** What the server says in a sentence, with what stands between backticks set apart. */
 export const sentence = (text) =>
-  String(text).split("`").map((part, at) => (at % 2 ? h("bdi", {class: "name"}, f.safe(part)) : f.safe(part)));
+  String(text).split("`").map((part, at) => (at % 2 ? h("bdi", {class: "name"}, f.safe(part)) : f.safe(part).replaceAll(" -> ", "\u00a0\u2192 ")));
 
 /** The sentence in two: who makes what how much slower, and the rest. */
 export function verdict(text, attributes) {
