@@ -39,7 +39,7 @@ fn state(now: &Now) -> String {
     let (known, learned) = (now.operations.known, now.operations.learned);
     if now.intake.accepted_spans == 0 {
         "No span has come in yet.".to_owned()
-    } else if now.learning {
+    } else if now.learning || learned == 0 {
         format!("Learning what is normal: {learned} of {known} operations have a baseline so far.")
     } else {
         format!(
@@ -283,6 +283,8 @@ mod tests {
         now.learning = false;
         let calm = SuspectsText(&now).to_string();
         assert!(calm.starts_with("Nothing is slower than it should be;"), "{calm}");
+        now.operations.learned = 0;
+        assert!(SuspectsText(&now).to_string().starts_with("Learning what is normal: 0 of"));
         now.learning = true;
         assert!(SuspectsText(&now).to_string().starts_with("Learning what is normal:"));
         now.intake.accepted_spans = 0;

@@ -74,7 +74,8 @@ export function now(root, params, {live}) {
 function state(doc, live) {
   if (doc.incidents.length) return doc.incidents.map((incident) => open(incident, doc));
   if (!doc.intake.accepted_spans) return silent();
-  if (doc.learning) return learning(doc);
+  // A server that knows no operation well enough yet can say nothing, whatever it has judged.
+  if (doc.learning || !doc.operations.learned) return learning(doc);
   const {known, learned} = doc.operations;
   return h("div", {class: "calm"}, h("p", {class: "verdict"}, "Nothing is slower than it should be."),
     h("p", {}, part.figure(f.count(learned, "operation"), "Operations (service, span name, kind) for which enough was seen to say what is normal."), " have a baseline",
