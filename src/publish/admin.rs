@@ -14,8 +14,9 @@ use bytes::Bytes;
 use flate2::Compression;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
+use tonic::Status;
 
-use super::api::{self, ApiSettings, Evidence, Problem, gzipped, quoted};
+use super::api::{self, ApiSettings, Evidence, Problem, gzipped, is_grpc, quoted};
 use super::ledger::Ledger;
 use super::metrics_page::MetricsPage;
 use super::single_flight::SingleFlight;
@@ -127,9 +128,15 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn not_found(uri: Uri) -> Problem {
+async fn not_found(headers: HeaderMap, uri: Uri) -> Response {
     // Paths come from strangers and can be long; the start is enough to recognise one's own.
-    Problem::not_found(format!("there is nothing at {}", quoted(uri.path())))
+    let path = quoted(uri.path());
+    if is_grpc(&headers) {
+        // Mostly an exporter that was given this port instead of its own.
+        let message = format!("there is no {path} here; OTLP is taken at receiver.grpc.endpoint");
+        return Status::unimplemented(message).into_http();
+    }
+    Problem::not_found(format!("there is nothing at {path}")).into_response()
 }
 
 async fn method_not_allowed(method: Method) -> Problem {

@@ -169,3 +169,14 @@ async fn unknown_paths_and_methods_are_problems_in_json() {
     assert_eq!(got.json()["title"], "Method Not Allowed");
     assert!(got.header("allow").contains("GET"));
 }
+
+#[tokio::test]
+async fn a_grpc_call_of_what_is_not_here_is_answered_in_grpc() {
+    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let call = Request::post(path).header("content-type", "application/grpc+proto");
+    let got = send(fixed(), call.body(Body::empty()).unwrap()).await;
+    // UNIMPLEMENTED, which an exporter does not try again.
+    assert_eq!((got.status, got.header("grpc-status")), (StatusCode::OK, "12"));
+    assert!(got.header("grpc-message").contains("receiver.grpc.endpoint"));
+    assert!(got.body.is_empty());
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use http::header::{HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -37,6 +37,7 @@ use super::phase::{Phase, Phases};
 use super::secured::{Secured, secure};
 use super::stream::Stream;
 use crate::otlp::receive::jittered;
+use crate::publish::api::is_grpc;
 use crate::publish::ledger::ListenerLedger;
 
 /// What all connections of one listener share.
@@ -306,8 +307,7 @@ impl Tracked {
 /// What somebody without a valid credential is told: gRPC clients in their own words, as some read whatever comes
 /// with another status as a broken message.
 fn denied(headers: &HeaderMap) -> Response<axum::body::Body> {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if content_type.starts_with(b"application/grpc") {
+    if is_grpc(headers) {
         return tonic::Status::unauthenticated("a valid credential is needed").into_http();
     }
     let mut response = Response::new(axum::body::Body::from("a valid credential is needed\n"));

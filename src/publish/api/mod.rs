@@ -37,7 +37,7 @@ use super::words::rfc3339;
 use crate::engine::verdict::Board;
 use crate::model::{Nanos, Timestamp};
 pub(super) use answer::{Packed, Problem, Wishes, body, gzipped, packed, quoted};
-pub use grpc::{QUERY_SERVICE, v1};
+pub use grpc::{QUERY_SERVICE, is_grpc, v1};
 pub use links::{Links, TRACE_ID};
 use listeners::Listeners;
 pub use source::{Beat, Busy, CompareError, Evidence, OperationName, Room, Upload};

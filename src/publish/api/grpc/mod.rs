@@ -20,6 +20,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::{Next, from_fn_with_state};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -79,6 +80,12 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
             "/grpc.reflection.v1alpha.ServerReflection/{method}",
             builder().build_v1alpha().expect(committed),
         )
+}
+
+/// Whether this is a gRPC call, whose caller reads nothing but gRPC.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    content_type.starts_with(b"application/grpc")
 }
 
 /// Held while recordings come in and are compared, so that it also bounds what they take.
