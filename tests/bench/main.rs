@@ -10,6 +10,7 @@
 // All counts are the bench's own, and small.
 #![allow(clippy::cast_possible_truncation)]
 
+mod api;
 mod baseline;
 mod client;
 mod count;
@@ -91,6 +92,27 @@ enum Command {
         #[arg(long, default_value_t = 150)]
         learn: u64,
     },
+    /// What readers of the API cost those who send.
+    Api {
+        /// The laghound to be measured.
+        #[arg(long)]
+        laghound: PathBuf,
+        /// Readers.
+        #[arg(long, default_value_t = 10)]
+        readers: usize,
+        /// Milliseconds after which each asks again.
+        #[arg(long, default_value_t = 1_000)]
+        every: u64,
+        /// Spans a second.
+        #[arg(long, default_value_t = 50_000.0)]
+        rate: f64,
+        /// Stretches with readers, and as many without.
+        #[arg(long, default_value_t = 7)]
+        pairs: usize,
+        /// Seconds of each.
+        #[arg(long, default_value_t = 15)]
+        stretch: u64,
+    },
     /// Bytes of a buffered span and of a key.
     Memory,
     /// Idle memory and CPU, the time until ready, the size of the binary.
@@ -171,6 +193,15 @@ fn main() -> anyhow::Result<()> {
                     let learn = Duration::from_secs(learn);
                     println!("{}", scrapes::run(&programs, keys, learn).await?);
                 }
+                std::fs::remove_dir_all(scratch)?;
+            }
+            Command::Api { laghound, readers, every, rate, pairs, stretch } => {
+                let scratch = scratch()?;
+                let programs = Programs { laghound, collector: None, scratch: scratch.clone() };
+                let every = Duration::from_millis(every);
+                let readers = api::Readers { count: readers, every };
+                let stretch = Duration::from_secs(stretch);
+                println!("{}", api::run(&programs, readers, rate, pairs, stretch).await?);
                 std::fs::remove_dir_all(scratch)?;
             }
             Command::Memory => {

@@ -8,6 +8,7 @@
 #   tests/bench/run.sh footprint       idle memory and CPU, the time until ready, the size of the binary
 #   tests/bench/run.sh replay          how fast recordings are replayed
 #   tests/bench/run.sh scrapes [...]   cost of /metrics
+#   tests/bench/run.sh api [...]       what readers of the API cost those who send
 #   tests/bench/run.sh curves [...]    scaling curves; pictures go to tests/bench/
 #   tests/bench/run.sh day [...]       24 hours in simulated time
 #   tests/bench/run.sh smoke           a minute: that the bench works
@@ -47,6 +48,7 @@ case $what in
   footprint) "$bench" footprint --laghound "$laghound" ;;
   replay) "$bench" replay --laghound "$laghound" ;;
   scrapes) "$bench" scrapes --laghound "$laghound" "$@" ;;
+  api) "$bench" api --laghound "$laghound" "$@" ;;
   curves) "$bench" curves --laghound "$laghound" --pictures "$here" "$@" ;;
   day) "$bench" day --pictures "$here" "$@" ;;
   all)
@@ -54,6 +56,7 @@ case $what in
     "$bench" memory
     "$here/callgrind.sh" "$bench"
     "$bench" scrapes --laghound "$laghound"
+    "$bench" api --laghound "$laghound"
     "$bench" curves --laghound "$laghound" --pictures "$here"
     "$bench" day --pictures "$here"
     "$bench" footprint --laghound "$laghound"
