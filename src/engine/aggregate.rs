@@ -18,8 +18,10 @@ pub enum NodeKey {
     Edge(KeyId, Sym),
     /// The time of an edge before the callee's span starts.
     Request(KeyId, Sym),
-    /// The rest of an edge's self-time.
+    /// The rest of an edge's self-time, but for the wait.
     Response(KeyId, Sym),
+    /// The wait between an edge that failed and the next attempt.
+    Retry(KeyId, Sym),
     /// Whatever is beyond the limits.
     Overflow,
 }

@@ -244,11 +244,12 @@ impl Analyzer {
         let (NodeKey::Edge(client, callee), Some(child)) = (placed.key, placed.callee) else {
             return self.file(trace, entry, placed.key, key, piece, table);
         };
-        // An edge keeps its self-time for the operation's sake; what it costs is split in two.
+        // An edge keeps its self-time for the operation's sake; what it costs is split.
         let whole = Piece { critical: Nanos::ZERO, ..piece };
         self.file(trace, entry, placed.key, key, whole, table);
         let far = self.tree.spans()[child].span;
-        let before = far.start.since(span.start).min(cost.self_time);
+        let own = cost.self_time - cost.wait;
+        let before = far.start.since(span.start).min(own);
         let piece = Piece { attrs: far.attrs, siblings: 0, ..piece };
         let request = NodeKey::Request(client, callee);
         let path = self.numbering.path(Some(placed.path), request, key.service);
@@ -257,9 +258,17 @@ impl Analyzer {
         self.file(trace, entry, request, key, there, table);
         let response = NodeKey::Response(client, callee);
         let path = self.numbering.path(Some(placed.path), response, key.service);
-        let (self_time, critical) = (cost.self_time - before, cost.critical - critical);
-        let back = Piece { path, self_time, critical, ..piece };
+        let critical = cost.critical - critical - cost.critical_wait;
+        let back = Piece { path, self_time: own - before, critical, ..piece };
         self.file(trace, entry, response, key, back, table);
+        if cost.wait > Nanos::ZERO {
+            let retry = NodeKey::Retry(client, callee);
+            let path = self.numbering.path(Some(placed.path), retry, key.service);
+            let (self_time, critical) = (cost.wait, cost.critical_wait);
+            // One for each call that failed, so that it shows how many do.
+            let wait = Piece { path, self_time, critical, siblings: 1, ..piece };
+            self.file(trace, entry, retry, key, wait, table);
+        }
     }
 
     /// What side by side saved is only missed where the request waits for it.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::aggregate::Id;
 use super::decompose::{Decomposition, NodePart, decompose, rounded};
 use super::detect::{Hot, Scene, Shift};
+use super::extra_calls;
 use super::gaps::{Verdict, Witnesses};
 use super::histogram::Dense;
 use super::impact::put_on_cause;
@@ -15,6 +16,7 @@ use super::overlap;
 use super::roles::{Gap, Party, Role};
 use super::rolling::Cohort;
 use super::verdict::{Pattern, Reason, SuspectKind};
+use crate::model::Sym;
 
 /// A claim on the excess.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,7 +95,7 @@ pub(super) fn attribute(
     let [parts] = decompose(scene.history, &[cohort], chosen, scene.params);
     let mut claims = Vec::new();
     let evidence = read_all(scene, cohort, &parts, hot, believed);
-    let witnesses = testimonies(&evidence);
+    let witnesses = testimonies(scene, &evidence);
     for &(id, role, evidence) in &evidence {
         let (party, reason) = match role {
             Role::Own(service) => (Party::service(service), Reason::SelfTime),
@@ -102,13 +104,14 @@ pub(super) fn attribute(
             }
             // Until its ends are heard.
             Role::Gap(gap) => (Party::service(gap.callee), Reason::CallGap),
+            Role::Retry(callee) => (Party::service(callee), Reason::CallGap),
             Role::Edge | Role::Unknown => continue,
         };
         claims.push(evidence.claim(id, party, reason));
     }
     put_on_cause(scene, cohort, affected, &mut claims);
     let mut claims = hear_the_ends(scene, claims, &witnesses);
-    claims.extend(call_count_claims(scene, cohort, affected, hot));
+    claims.extend(extra_calls::claims(scene, cohort, affected, hot));
     claims.extend(new_operation_claims(scene, cohort, affected, hot));
     let told: f64 = claims.iter().map(|claim| claim.nanos).sum();
     let untold = parts.total as f64 - told;
@@ -130,10 +133,29 @@ fn hear_the_ends(scene: &Scene<'_>, claims: Vec<Claim>, witnesses: &Witnesses) -
                     *verdicts.entry(gap).or_insert_with(|| witnesses.judge(gap, scene.params));
                 heard.extend(share_out(claim, gap, verdict));
             }
+            Role::Dependency(name) => heard.extend(with_caller(scene, claim, name, witnesses)),
             _ => heard.push(claim),
         }
     }
     heard
+}
+
+/// Splits what is claimed of a dependency between it and its caller.
+fn with_caller(
+    scene: &Scene<'_>,
+    claim: Claim,
+    name: Sym,
+    witnesses: &Witnesses,
+) -> impl Iterator<Item = Claim> {
+    let caller = scene.roles.key(scene.history.node(claim.node).key).map(|key| key.service);
+    let is_its_own = claim.party == Party { kind: SuspectKind::Dependency, name };
+    let caller = caller.filter(|_| is_its_own).map(|caller| {
+        let share = witnesses.share_of_caller(caller, name, scene.params);
+        let (party, reason) = (Party::service(caller), Reason::CallGap);
+        Claim { party, reason, nanos: claim.nanos * share, ..claim }
+    });
+    let rest = claim.nanos - caller.map_or(0.0, |caller| caller.nanos);
+    [Some(Claim { nanos: rest, ..claim }), caller].into_iter().flatten()
 }
 
 /// What every gap and every service's own work says about the gaps.
@@ -144,13 +166,17 @@ pub(super) fn witnesses(
     hot: &Hot,
     believed: &BTreeSet<Id>,
 ) -> Witnesses {
-    testimonies(&read_all(scene, cohort, parts, hot, believed))
+    testimonies(scene, &read_all(scene, cohort, parts, hot, believed))
 }
 
-fn testimonies(evidence: &[(Id, Role, Evidence)]) -> Witnesses {
+fn testimonies(scene: &Scene<'_>, evidence: &[(Id, Role, Evidence)]) -> Witnesses {
     let mut witnesses = Witnesses::default();
-    for &(_, role, Evidence { calls, hit, shift, .. }) in evidence {
+    for &(id, role, Evidence { calls, hit, shift, .. }) in evidence {
         let testimony = match role {
+            Role::Dependency(name) => {
+                let Some(key) = scene.roles.key(scene.history.node(id).key) else { continue };
+                witnesses.dependencies.entry((key.service, name)).or_default()
+            }
             Role::Own(service) => witnesses.own.entry(service).or_default(),
             Role::Gap(gap) => witnesses.gaps.entry(gap).or_default(),
             _ => continue,
@@ -233,89 +259,6 @@ fn share_out(claim: Claim, gap: Gap, verdict: Verdict) -> impl Iterator<Item = C
         ],
     };
     shares.into_iter().flatten()
-}
-
-/// Extra calls, priced as they used to cost, are claimed by the one who makes them.
-fn call_count_claims(
-    scene: &Scene<'_>,
-    cohort: Cohort,
-    affected: &BTreeSet<Id>,
-    hot: &Hot,
-) -> Vec<Claim> {
-    if hot.fan_outs.is_empty() {
-        return Vec::new();
-    }
-    let mut extra: BTreeMap<Id, Extra> = BTreeMap::new();
-    for &entry in affected {
-        for &path in &scene.history.entry(entry).paths {
-            add_extra_calls(scene, cohort, path, hot, &mut extra);
-        }
-    }
-    let claims = extra.into_iter().filter_map(|(parent, extra)| {
-        let key = scene.roles.key(scene.history.node(parent).key)?;
-        Some(Claim {
-            party: Party::service(key.service),
-            node: parent,
-            reason: Reason::CallCount,
-            nanos: extra.nanos as f64,
-            hit: 1.0,
-            calls: extra.parent_calls,
-            cost: extra.cost as f64,
-        })
-    });
-    claims.collect()
-}
-
-#[derive(Default)]
-struct Extra {
-    nanos: i64,
-    cost: u64,
-    parent_calls: u64,
-}
-
-/// The number of calls on a path is the product of the calls per parent call of its levels; it is
-/// changed level by level, from the entry down, so that the terms add up to the whole change.
-fn add_extra_calls(
-    scene: &Scene<'_>,
-    cohort: Cohort,
-    path: Id,
-    hot: &Hot,
-    extra: &mut BTreeMap<Id, Extra>,
-) {
-    let history = scene.history;
-    let Some(price) = history.price_of_path(path, scene.params.shrink) else { return };
-    let mut chain = vec![path];
-    while let Some(above) = chain.last().and_then(|&last| history.path(last).above) {
-        chain.push(above);
-    }
-    chain.reverse();
-    let node = |level: usize| history.path(chain[level]).node;
-    let recent = |level: usize| history.path(chain[level]).sums.sum(cohort).calls as f64;
-    let before = |level: usize| history.path(chain[level]).sums.baseline().calls as f64;
-    for level in 1..chain.len() {
-        if !hot.fan_outs.contains(&(node(level - 1), node(level))) || recent(level - 1) == 0.0 {
-            continue;
-        }
-        let now = recent(level) / recent(level - 1);
-        let then = if before(level - 1) > 0.0 { before(level) / before(level - 1) } else { 0.0 };
-        if now <= then {
-            continue;
-        }
-        // Below the level that changed, calls per call are those of the baseline where it knows any.
-        let below: f64 = (level + 1..chain.len())
-            .map(|level| match (before(level - 1), recent(level - 1)) {
-                (calls, _) if calls > 0.0 => before(level) / calls,
-                (_, calls) if calls > 0.0 => recent(level) / calls,
-                _ => 0.0,
-            })
-            .product();
-        let entry = extra.entry(node(level - 1)).or_default();
-        let nanos = rounded(recent(level - 1) * (now - then) * below * price);
-        entry.nanos = entry.nanos.saturating_add(nanos);
-        entry.cost = entry.cost.saturating_add(history.path(path).sums.sum(cohort).critical);
-        let parent_calls = history.path(chain[level - 1]).sums.sum(cohort).calls;
-        entry.parent_calls = entry.parent_calls.max(parent_calls);
-    }
 }
 
 /// Time on operations without a baseline, less what operations that vanished used to cost: a renamed

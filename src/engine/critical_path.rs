@@ -17,8 +17,13 @@ pub struct Cost {
     pub self_time: Nanos,
     /// Time of the entry's duration that belongs to this span.
     pub critical: Nanos,
-    /// The part of `critical` before the first child the path goes through (all, if there is none).
+    /// The part of `critical` before the first child the path goes through (all, if there is none, but
+    /// for the wait).
     pub critical_before: Nanos,
+    /// The part of `self_time` between a failure and the next attempt.
+    pub wait: Nanos,
+    /// The part of `critical` in that wait.
+    pub critical_wait: Nanos,
     /// What its children saved by running side by side: their durations less their union.
     pub overlap: Nanos,
     /// The entry above it; `None` if it hangs from none.
@@ -109,19 +114,21 @@ impl Costs {
     }
 
     /// Self-time, and what the children saved by running side by side. By descending end, a child
-    /// adds what lies below the earliest start seen so far.
+    /// adds what lies below the earliest start seen so far. Nobody waits for what a failed call left
+    /// running.
     fn cover(&self, spans: &[TreeSpan], index: Index, children: &[Index], cost: &mut Cost) {
-        let (start, until) = (spans[index].span.start, self.until[index]);
+        let Span { start, end, .. } = spans[index].span;
         let (mut covered, mut added_up) = (Nanos::ZERO, Nanos::ZERO);
-        let mut uncovered_upto = until;
+        let mut uncovered_upto = end;
         for &child_index in children {
             let from = spans[child_index].span.start.max(start);
             let to = self.until[child_index];
             covered += to.min(uncovered_upto).since(from);
-            added_up += to.min(until).since(from);
+            added_up += to.min(end).since(from);
             uncovered_upto = uncovered_upto.min(from);
         }
-        cost.self_time = until.since(start) - covered;
+        cost.wait = self.until[index].since(end);
+        cost.self_time = end.since(start) - covered + cost.wait;
         cost.overlap = added_up - covered;
     }
 
@@ -135,7 +142,10 @@ impl Costs {
         cost: &mut Cost,
     ) {
         let start = spans[index].span.start.max(window.low);
-        let mut upto = self.until[index].min(window.high);
+        let until = self.until[index].min(window.high);
+        let end = spans[index].span.end.max(start);
+        let mut upto = until.min(end);
+        let wait = until.since(upto);
         for &child_index in children {
             let began = spans[child_index].span.start;
             let (from, to) = (began.max(start), self.until[child_index].min(upto));
@@ -146,8 +156,9 @@ impl Costs {
             }
         }
         let before = upto.since(start);
-        cost.critical += before;
+        cost.critical += before + wait;
         cost.critical_before = before;
+        cost.critical_wait = wait;
     }
 }
 
@@ -225,6 +236,10 @@ mod tests {
         ];
         let (_, tried_again) = costs(&drafts);
         assert_eq!([0, 1, 2].map(|index| figures(&tried_again, index).1), [30, 50, 20]);
+        assert_eq!(
+            (tried_again.of(1).wait, tried_again.of(1).critical_wait),
+            (Nanos(30), Nanos(30))
+        );
         // Other work in between: the caller did not wait.
         let busy = [drafts[0], drafts[1], Draft::new(4, 1, service(1)).times(40, 50), drafts[2]];
         let (tree, busy) = costs(&busy);

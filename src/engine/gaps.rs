@@ -51,6 +51,8 @@ pub(super) struct Witnesses {
     pub gaps: BTreeMap<Gap, Testimony>,
     /// Own work, by service.
     pub own: BTreeMap<Sym, Testimony>,
+    /// Calls of what sends no spans, by caller and name.
+    pub dependencies: BTreeMap<(Sym, Sym), Testimony>,
 }
 
 /// Who a gap's rise is put on.
@@ -121,6 +123,51 @@ impl Witnesses {
         Verdict::Ends { callee: callee_weight / (caller_weight + callee_weight) }
     }
 
+    /// Which share of a slower dependency is its caller's: where whatever the caller asks answers late, and
+    /// the dependency answers others as ever, it is the caller's host, or its way out.
+    pub(super) fn share_of_caller(&self, caller: Sym, name: Sym, params: &DetectionParams) -> f64 {
+        let subject = self.dependencies.get(&(caller, name)).copied().unwrap_or_default();
+        let weigh = |witness: Testimony| relative(witness, subject, params);
+        let enough = |calls: f64| calls >= params.min_witness_calls;
+        let mut out_edges = self.calls_of(caller, name, subject, params);
+        out_edges.sort_by(|one, two| one.0.cmp(&two.0).then(one.1.total_cmp(&two.1)));
+        let (out, out_calls) = mean_of(out_edges.into_iter());
+        let Some(out) = out.filter(|_| enough(out_calls)) else { return 0.0 };
+        let of_others =
+            self.dependencies.iter().filter(|((other, to), _)| *to == name && *other != caller);
+        let mut others: Vec<Testimony> = of_others.map(|(_, &testimony)| testimony).collect();
+        others.sort_unstable();
+        let (into, in_calls) = mean(&others, weigh);
+        let against_name = into.filter(|_| enough(in_calls)).unwrap_or(params.edge_prior);
+        // One slow neighbour is chance; it takes more than half of them.
+        let (caller_weight, name_weight) =
+            ((2.0 * out - 1.0).max(0.0).powi(2), against_name.powi(2) + 0.01);
+        caller_weight / (caller_weight + name_weight)
+    }
+
+    /// Everything else that a service calls: the calls, and how far the slower way says the same as the
+    /// subject.
+    fn calls_of(
+        &self,
+        caller: Sym,
+        but: Sym,
+        subject: Testimony,
+        params: &DetectionParams,
+    ) -> Vec<(u64, f64)> {
+        let mut edges: BTreeMap<Sym, (u64, f64)> = BTreeMap::new();
+        let gaps = self.gaps.iter().filter(|(gap, _)| gap.caller == caller);
+        let gaps = gaps.map(|(gap, &testimony)| (gap.callee, testimony));
+        let dependencies = self.dependencies.range((caller, Sym(0))..=(caller, Sym(u32::MAX)));
+        let dependencies = dependencies.filter(|((_, name), _)| *name != but);
+        let dependencies = dependencies.map(|(&(_, name), &testimony)| (name, testimony));
+        for (callee, testimony) in gaps.chain(dependencies) {
+            let edge = edges.entry(callee).or_default();
+            edge.0 = edge.0.max(testimony.calls);
+            edge.1 = edge.1.max(relative(testimony, subject, params));
+        }
+        edges.into_values().collect()
+    }
+
     fn others(&self, of_interest: impl Fn(&Gap) -> bool, gap: Gap) -> Vec<Testimony> {
         let same_way = self.gaps.iter().filter(|(other, _)| other.direction == gap.direction);
         let mut others: Vec<Testimony> =
@@ -155,12 +202,16 @@ fn relative(witness: Testimony, subject: Testimony, params: &DetectionParams) ->
 
 /// Mean of what the witnesses say, and how many calls they saw; no mean without witnesses.
 fn mean(witnesses: &[Testimony], weigh: impl Fn(Testimony) -> f64) -> (Option<f64>, f64) {
+    mean_of(witnesses.iter().map(|&witness| (witness.calls, weigh(witness))))
+}
+
+fn mean_of(witnesses: impl Iterator<Item = (u64, f64)>) -> (Option<f64>, f64) {
     let (mut sum, mut weights, mut calls) = (0.0, 0.0, 0.0);
-    for &witness in witnesses {
-        let weight = (witness.calls as f64).min(MAX_WEIGHT);
-        sum += weight * weigh(witness);
+    for (seen, says) in witnesses {
+        let weight = (seen as f64).min(MAX_WEIGHT);
+        sum += weight * says;
         weights += weight;
-        calls += witness.calls as f64;
+        calls += seen as f64;
     }
     ((weights > 0.0).then(|| sum / weights), calls)
 }
@@ -239,6 +290,41 @@ mod tests {
         testimony.add(30, 1.0, 10.0);
         testimony.add(10, 0.0, 50.0);
         assert_eq!((testimony.calls, testimony.hit(), testimony.lag()), (40, 0.75, 20.0));
+    }
+
+    #[test]
+    fn a_dependency_that_is_slow_like_everything_else_its_caller_asks_is_the_callers() {
+        let late = |calls| {
+            let mut testimony = Testimony::default();
+            testimony.add(calls, 1.0, 20e6);
+            testimony
+        };
+        let fine = |calls| {
+            let mut testimony = Testimony::default();
+            testimony.add(calls, 0.0, 0.0);
+            testimony
+        };
+        let (store, cache) = (Sym(8), Sym(9));
+        let share = |others: [Testimony; 3]| {
+            let [of_edge, of_cache, of_other_caller] = others;
+            let witnesses = Witnesses {
+                gaps: [(gap(A, B, Direction::Request), of_edge)].into(),
+                dependencies: [
+                    ((A, store), late(50)),
+                    ((A, cache), of_cache),
+                    ((C, store), of_other_caller),
+                ]
+                .into(),
+                ..Witnesses::default()
+            };
+            witnesses.share_of_caller(A, store, &DetectionParams::default())
+        };
+        assert!(share([late(50), late(50), fine(50)]) > 0.95);
+        // The store is late for others, too.
+        assert!(share([late(50), late(50), late(50)]) < 0.55);
+        // It is the only one that is late, or one of two.
+        assert_eq!(share([fine(50), fine(50), fine(50)]), 0.0);
+        assert_eq!(share([fine(50), late(50), fine(50)]), 0.0);
     }
 
     #[test]

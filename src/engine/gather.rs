@@ -15,7 +15,7 @@ use super::evidence::{
     Buckets, Distribution, Evidence, Graph, GraphLink, GraphService, SuspectDistribution,
 };
 use super::histogram::{Dense, Distribution as _};
-use super::roles::{Party, Role};
+use super::roles::{Gap, Party, Role};
 use super::rolling::{Cohort, Tick};
 use super::spread::slackened;
 use super::verdict::SuspectKind;
@@ -98,8 +98,10 @@ fn add_entry(scene: &Scene<'_>, entry: Id, from: Tick, flows: &mut Flows) {
         let above = path.above.and_then(|above| party(scene, scene.history.path(above).node));
         match (scene.roles.of(path.node), party(scene, path.node), above) {
             // The way itself: a call is counted where it arrives.
-            (Role::Gap(gap), ..) => {
-                let ends = (Party::service(gap.caller), Party::service(gap.callee));
+            (Role::Gap(Gap { callee, .. }) | Role::Retry(callee), ..) => {
+                let key = scene.roles.key(scene.history.node(path.node).key);
+                let Some(caller) = key.map(|key| key.service) else { continue };
+                let ends = (Party::service(caller), Party::service(callee));
                 let link = flows.links.entry(ends).or_default();
                 link.nanos = link.nanos.saturating_add(own);
             }
@@ -126,7 +128,7 @@ fn party(scene: &Scene<'_>, node: Id) -> Option<Party> {
     match scene.roles.of(node) {
         Role::Own(service) => Some(Party::service(service)),
         Role::Dependency(name) => Some(Party { kind: SuspectKind::Dependency, name }),
-        Role::Gap(_) => None,
+        Role::Gap(_) | Role::Retry(_) => None,
         Role::Edge | Role::Unknown => {
             let key = scene.roles.key(scene.history.node(node).key)?;
             Some(Party::service(key.service))

@@ -20,7 +20,7 @@ use super::history::History;
 use super::operations::Operations;
 use super::params::{DetectionParams, EngineParams};
 use super::report;
-use super::roles::{Party, Roles};
+use super::roles::{Party, Role, Roles};
 use super::rolling::{Cohort, Tick};
 use super::tally::Tally;
 use super::timeline::Timeline;
@@ -498,8 +498,10 @@ impl Judge {
         });
         use super::verdict::Reason::{CallCount, LostParallelism, NewOperation};
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
-        let others = claims
-            .filter(|claim| matches!(claim.reason, CallCount | NewOperation | LostParallelism));
+        let others = claims.filter(|claim| {
+            matches!(claim.reason, CallCount | NewOperation | LostParallelism)
+                || matches!(self.roles.of(claim.node), Role::Retry(_))
+        });
         let (others, other_calls) = others
             .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));
         (slower + others, calls + other_calls)

@@ -20,6 +20,7 @@ mod detail;
 mod detect;
 pub mod dissect;
 pub mod evidence;
+mod extra_calls;
 mod felt;
 mod gaps;
 mod gather;

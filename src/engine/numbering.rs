@@ -224,6 +224,7 @@ pub(super) fn group_of(key: NodeKey, service: Sym) -> GroupKey {
         NodeKey::Leaf(_, None) => GroupKey::Unnamed(service),
         NodeKey::Request(_, callee) => GroupKey::Request(service, callee),
         NodeKey::Response(_, callee) => GroupKey::Response(service, callee),
+        NodeKey::Retry(_, callee) => GroupKey::Service(callee),
         NodeKey::Overflow => GroupKey::Overflow,
     }
 }
@@ -239,6 +240,7 @@ fn hash(hasher: &RandomState, above: Option<Id>, key: NodeKey) -> u64 {
         NodeKey::Request(operation, callee) => (4, operation.0, callee.0),
         NodeKey::Response(operation, callee) => (5, operation.0, callee.0),
         NodeKey::Overflow => (6, 0, 0),
+        NodeKey::Retry(operation, callee) => (7, operation.0, callee.0),
     };
     let above = above.map_or(0, |above| u64::from(above) + 1);
     let low = u64::from(operation) << 32 | u64::from(other);

@@ -216,6 +216,8 @@ fn seconds(nanos: Quantiles) -> Quantiles {
 pub(super) fn operation_of(node: NodeKey) -> Option<KeyId> {
     match node {
         NodeKey::Own(key) | NodeKey::Leaf(key, _) | NodeKey::Edge(key, _) => Some(key),
-        NodeKey::Request(..) | NodeKey::Response(..) | NodeKey::Overflow => None,
+        NodeKey::Request(..) | NodeKey::Response(..) | NodeKey::Retry(..) | NodeKey::Overflow => {
+            None
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(super) enum Role {
     Dependency(Sym),
     /// Between two services, before the callee's span (`Request`) or after it (`Response`).
     Gap(Gap),
+    /// The wait before a call is made again that a callee failed: the callee's.
+    Retry(Sym),
     /// An edge as a whole; its time is in its two gaps.
     Edge,
     /// Unknown: the far side's spans are missing, or there were too many names.
@@ -187,6 +189,7 @@ impl Roles {
             NodeKey::Request(_, callee) => (3, Some(callee)),
             NodeKey::Response(_, callee) => (4, Some(callee)),
             NodeKey::Overflow => (5, None),
+            NodeKey::Retry(_, callee) => (6, Some(callee)),
         };
         let key = self.key(node).map(|key| (self.text(key.service), self.text(key.name), key.kind));
         (key, sort, far.map(|far| self.text(far)))
@@ -226,6 +229,7 @@ impl Roles {
             NodeKey::Own(id) => service(id).map_or(Role::Unknown, Role::Own),
             NodeKey::Request(id, callee) => gap(id, callee, Direction::Request),
             NodeKey::Response(id, callee) => gap(id, callee, Direction::Response),
+            NodeKey::Retry(_, callee) => Role::Retry(callee),
             NodeKey::Leaf(_, Some(peer)) if self.is_instrumented(peer) => Role::Unknown,
             NodeKey::Leaf(_, Some(peer)) => Role::Dependency(peer),
             NodeKey::Leaf(id, None) if is_lost(id) => Role::Unknown,
@@ -261,7 +265,8 @@ fn key_of(node: NodeKey) -> Option<KeyId> {
         | NodeKey::Leaf(id, _)
         | NodeKey::Edge(id, _)
         | NodeKey::Request(id, _)
-        | NodeKey::Response(id, _) => Some(id),
+        | NodeKey::Response(id, _)
+        | NodeKey::Retry(id, _) => Some(id),
         NodeKey::Overflow => None,
     }
 }

@@ -223,6 +223,7 @@ impl<'a> Loader<'a> {
             3 => NodeKey::Request(self.key(record)?, callee()?),
             4 => NodeKey::Response(self.key(record)?, callee()?),
             5 => NodeKey::Overflow,
+            6 => NodeKey::Retry(self.key(record)?, callee()?),
             _ => return Err(malformed("a node of an unknown sort")),
         })
     }

@@ -225,6 +225,7 @@ impl<'a> Writer<'a> {
             NodeKey::Edge(_, callee) => (2, Some(callee)),
             NodeKey::Request(_, callee) => (3, Some(callee)),
             NodeKey::Response(_, callee) => (4, Some(callee)),
+            NodeKey::Retry(_, callee) => (6, Some(callee)),
             NodeKey::Overflow => return Ok(records::NodeKey { sort: 5, ..Default::default() }),
         };
         let Some(key) = judge.roles.key(node) else {
