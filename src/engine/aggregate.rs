@@ -22,6 +22,8 @@ pub enum NodeKey {
     Response(KeyId, Sym),
     /// The wait between an edge that failed and the next attempt.
     Retry(KeyId, Sym),
+    /// A CLIENT span that failed and has no child, and what it says it called: nobody answered.
+    Failed(KeyId, Option<Sym>),
     /// Whatever is beyond the limits.
     Overflow,
 }

@@ -354,7 +354,9 @@ pub(super) fn node_key(tree: &Tree, index: Index) -> (NodeKey, Option<Index>) {
         _ => false,
     };
     if calls && tree.children(index).is_empty() {
-        return (NodeKey::Leaf(span.key, span.peer), None);
+        let failed = span.failed && key.kind == SpanKind::Client;
+        let sort = if failed { NodeKey::Failed } else { NodeKey::Leaf };
+        return (sort(span.key, span.peer), None);
     }
     (NodeKey::Own(span.key), None)
 }

@@ -104,7 +104,7 @@ pub(super) fn attribute(
             }
             // Until its ends are heard.
             Role::Gap(gap) => (Party::service(gap.callee), Reason::CallGap),
-            Role::Retry(callee) => (Party::service(callee), Reason::CallGap),
+            Role::Failure(party) => (party, Reason::CallGap),
             Role::Edge | Role::Unknown => continue,
         };
         claims.push(evidence.claim(id, party, reason));

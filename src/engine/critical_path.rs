@@ -8,7 +8,7 @@
 //! that the failure cost, not work of the caller.
 
 use super::tree::{Index, Tree, TreeSpan};
-use crate::model::{Nanos, SpanKind, Timestamp};
+use crate::model::{Nanos, Span, SpanKind, Timestamp};
 
 /// What one span cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,10 +11,9 @@ use super::aggregate::{Id, NodeKey, PathSum};
 use super::attribute::Claim;
 use super::decompose::rounded;
 use super::detect::{Hot, Scene};
-use super::roles::Party;
+use super::roles::{Party, Role};
 use super::rolling::Cohort;
 use super::verdict::Reason;
-use crate::model::Sym;
 
 /// Extra calls, priced as they used to cost, are claimed by the one who makes them; attempts after a
 /// failure, and the waits before them, by the one who failed.
@@ -51,8 +50,8 @@ struct ExtraCalls<'a> {
     scene: &'a Scene<'a>,
     cohort: Cohort,
     hot: &'a Hot,
-    /// By path of a call: that of the wait after it failed, and who failed.
-    retries: BTreeMap<Id, (Id, Sym)>,
+    /// By path of a call: that of the wait after it failed.
+    retries: BTreeMap<Id, Id>,
     /// By who is to blame, for calls of what, and how.
     sums: BTreeMap<(Party, Id, Reason), Extra>,
 }
@@ -70,8 +69,8 @@ impl ExtraCalls<'_> {
         self.retries.clear();
         self.retries.extend(paths.iter().filter_map(|&id| {
             let path = history.path(id);
-            let NodeKey::Retry(_, callee) = history.node(path.node).key else { return None };
-            Some((path.above?, (id, callee)))
+            let is_wait = matches!(history.node(path.node).key, NodeKey::Retry(..));
+            Some((path.above.filter(|_| is_wait)?, id))
         }));
     }
 
@@ -100,11 +99,11 @@ impl ExtraCalls<'_> {
                 let sum = (Party::service(caller.service), parent, Reason::CallCount);
                 self.charge(sum, of_caller * nanos, cost);
             }
-            let retry = self.retries.get(&child).copied();
-            let own = self.retries.get(&parent).copied().filter(|&(retry, _)| retry == child);
-            if let Some((retry, callee)) = own.or(retry).filter(|_| of_callee > 0.0) {
-                let sum = (Party::service(callee), retry, Reason::CallGap);
-                self.charge(sum, of_callee * nanos, cost);
+            // The child is the failure, or it is an attempt and the failure stands below it.
+            let failure = [Some(child), self.retries.get(&child).copied()].into_iter().flatten();
+            let failure = failure.filter_map(|path| Some((path, self.failing(path)?))).next();
+            if let Some((failure, party)) = failure.filter(|_| of_callee > 0.0) {
+                self.charge((party, failure, Reason::CallGap), of_callee * nanos, cost);
             }
         }
     }
@@ -118,14 +117,20 @@ impl ExtraCalls<'_> {
         sum.calls = sum.calls.max(calls);
     }
 
-    /// What a call costs; a wait after a failure, where none had ever failed, what it costs now.
+    /// Who failed, if the path ends with a failure.
+    fn failing(&self, path: Id) -> Option<Party> {
+        match self.scene.roles.of(self.scene.history.path(path).node) {
+            Role::Failure(party) => Some(party),
+            _ => None,
+        }
+    }
+
+    /// What a call costs; a failure, where none had ever failed, what it costs now.
     fn price(&self, path: Id) -> Option<f64> {
         let history = self.scene.history;
         history.price_of_path(path, self.scene.params.shrink).or_else(|| {
-            let path = history.path(path);
-            let is_retry = matches!(history.node(path.node).key, NodeKey::Retry(..));
-            let PathSum { calls, critical } = path.sums.sum(self.cohort);
-            (is_retry && calls > 0).then(|| critical as f64 / calls as f64)
+            let PathSum { calls, critical } = history.path(path).sums.sum(self.cohort);
+            (self.failing(path).is_some() && calls > 0).then(|| critical as f64 / calls as f64)
         })
     }
 
@@ -141,11 +146,11 @@ impl ExtraCalls<'_> {
             (self.recent(path) / self.recent(parent) - then).max(0.0)
         };
         let more = if self.is_hot(parent, child) { added(child) } else { 0.0 };
-        if self.retries.get(&parent).is_some_and(|&(retry, _)| retry == child) {
+        if self.failing(child).is_some() {
             return (0.0, more);
         }
-        let retry = self.retries.get(&child).filter(|&&(retry, _)| self.is_hot(child, retry));
-        let failed = retry.map_or(0.0, |&(retry, _)| added(retry).min(added(child)));
+        let retry = self.retries.get(&child).filter(|&&retry| self.is_hot(child, retry));
+        let failed = retry.map_or(0.0, |&retry| added(retry).min(added(child)));
         ((more - failed).max(0.0), failed)
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::aggregate::Id;
+use super::aggregate::{Id, NodeKey};
 use super::attribute::{Accused, Attribution};
 use super::decompose::{rounded, signed};
 use super::detect::Scene;
@@ -98,12 +98,20 @@ fn add_entry(scene: &Scene<'_>, entry: Id, from: Tick, flows: &mut Flows) {
         let above = path.above.and_then(|above| party(scene, scene.history.path(above).node));
         match (scene.roles.of(path.node), party(scene, path.node), above) {
             // The way itself: a call is counted where it arrives.
-            (Role::Gap(Gap { callee, .. }) | Role::Retry(callee), ..) => {
-                let key = scene.roles.key(scene.history.node(path.node).key);
-                let Some(caller) = key.map(|key| key.service) else { continue };
+            (Role::Gap(Gap { caller, callee, .. }), ..) => {
                 let ends = (Party::service(caller), Party::service(callee));
                 let link = flows.links.entry(ends).or_default();
                 link.nanos = link.nanos.saturating_add(own);
+            }
+            (Role::Failure(callee), ..) => {
+                let key = scene.history.node(path.node).key;
+                let Some(caller) = scene.roles.key(key).map(|key| key.service) else { continue };
+                let link = flows.links.entry((Party::service(caller), callee)).or_default();
+                link.nanos = link.nanos.saturating_add(own);
+                if matches!(key, NodeKey::Failed(..)) {
+                    link.calls += recent.calls;
+                    flows.own.entry(callee).or_default().calls += recent.calls;
+                }
             }
             (_, Some(party), above) => {
                 let sums = flows.own.entry(party).or_default();
@@ -128,7 +136,7 @@ fn party(scene: &Scene<'_>, node: Id) -> Option<Party> {
     match scene.roles.of(node) {
         Role::Own(service) => Some(Party::service(service)),
         Role::Dependency(name) => Some(Party { kind: SuspectKind::Dependency, name }),
-        Role::Gap(_) | Role::Retry(_) => None,
+        Role::Gap(_) | Role::Failure(_) => None,
         Role::Edge | Role::Unknown => {
             let key = scene.roles.key(scene.history.node(node).key)?;
             Some(Party::service(key.service))

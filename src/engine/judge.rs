@@ -500,7 +500,7 @@ impl Judge {
         let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
         let others = claims.filter(|claim| {
             matches!(claim.reason, CallCount | NewOperation | LostParallelism)
-                || matches!(self.roles.of(claim.node), Role::Retry(_))
+                || matches!(self.roles.of(claim.node), Role::Failure(_))
         });
         let (others, other_calls) = others
             .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));

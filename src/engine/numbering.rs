@@ -220,8 +220,8 @@ impl Numbering {
 pub(super) fn group_of(key: NodeKey, service: Sym) -> GroupKey {
     match key {
         NodeKey::Own(_) | NodeKey::Edge(..) => GroupKey::Service(service),
-        NodeKey::Leaf(_, Some(peer)) => GroupKey::Peer(peer),
-        NodeKey::Leaf(_, None) => GroupKey::Unnamed(service),
+        NodeKey::Leaf(_, Some(peer)) | NodeKey::Failed(_, Some(peer)) => GroupKey::Peer(peer),
+        NodeKey::Leaf(_, None) | NodeKey::Failed(_, None) => GroupKey::Unnamed(service),
         NodeKey::Request(_, callee) => GroupKey::Request(service, callee),
         NodeKey::Response(_, callee) => GroupKey::Response(service, callee),
         NodeKey::Retry(_, callee) => GroupKey::Service(callee),
@@ -241,10 +241,12 @@ fn hash(hasher: &RandomState, above: Option<Id>, key: NodeKey) -> u64 {
         NodeKey::Response(operation, callee) => (5, operation.0, callee.0),
         NodeKey::Overflow => (6, 0, 0),
         NodeKey::Retry(operation, callee) => (7, operation.0, callee.0),
+        NodeKey::Failed(operation, None) => (8, operation.0, 0),
+        NodeKey::Failed(operation, Some(peer)) => (9, operation.0, peer.0),
     };
     let above = above.map_or(0, |above| u64::from(above) + 1);
     let low = u64::from(operation) << 32 | u64::from(other);
-    hasher.hash_one(u128::from(above << 3 | kind) << 64 | u128::from(low))
+    hasher.hash_one(u128::from(above << 4 | kind) << 64 | u128::from(low))
 }
 
 #[cfg(test)]

@@ -215,7 +215,10 @@ fn seconds(nanos: Quantiles) -> Quantiles {
 /// The operation whose spans a node counts. The gaps of an edge are not spans; the edge is.
 pub(super) fn operation_of(node: NodeKey) -> Option<KeyId> {
     match node {
-        NodeKey::Own(key) | NodeKey::Leaf(key, _) | NodeKey::Edge(key, _) => Some(key),
+        NodeKey::Own(key)
+        | NodeKey::Leaf(key, _)
+        | NodeKey::Failed(key, _)
+        | NodeKey::Edge(key, _) => Some(key),
         NodeKey::Request(..) | NodeKey::Response(..) | NodeKey::Retry(..) | NodeKey::Overflow => {
             None
         }

@@ -4,7 +4,7 @@
 //! the far side was lost, and its time is nobody's to blame. A dependency that begins to send spans
 //! changes sides with its whole history, because only the label changes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ pub(super) enum Role {
     Dependency(Sym),
     /// Between two services, before the callee's span (`Request`) or after it (`Response`).
     Gap(Gap),
-    /// The wait before a call is made again that a callee failed: the callee's.
-    Retry(Sym),
+    /// Time that a failure cost, and whose: a call that nobody answered, the wait before the next one.
+    Failure(Party),
     /// An edge as a whole; its time is in its two gaps.
     Edge,
     /// Unknown: the far side's spans are missing, or there were too many names.
@@ -76,11 +76,11 @@ pub(super) struct Roles {
     keys: HashMap<KeyId, Key, RandomState>,
     /// The names of services, operations and peers, for putting equals in order.
     texts: HashMap<Sym, Arc<str>, RandomState>,
-    /// Services that send spans, in lower case.
-    services: HashSet<String, RandomState>,
+    /// Services that send spans, by their names in lower case.
+    services: HashMap<String, Sym, RandomState>,
     known_services: BTreeSet<Sym>,
-    /// Whether a peer's name is that of a service that sends spans.
-    peers: HashMap<Sym, bool, RandomState>,
+    /// Which service that sends spans a peer's name stands for, if one.
+    peers: HashMap<Sym, Option<Sym>, RandomState>,
     /// Nodes that name a peer.
     naming: Vec<Id>,
     /// Client operations by the nodes they are split into.
@@ -96,6 +96,8 @@ pub(super) struct Roles {
 struct Client {
     /// Without a child and without a name.
     leaf: Option<Id>,
+    /// The same, failed.
+    failed: Option<Id>,
     /// With a child in another service.
     edges: Vec<Id>,
 }
@@ -108,14 +110,17 @@ impl Roles {
             if let Some(operation) = key_of(key) {
                 let service = self.learn(operation, names).service;
                 if self.known_services.insert(service) {
-                    self.services.insert(names.text(service).to_lowercase());
+                    self.know(service, names);
                     self.new_service = true;
                 }
             }
             match key {
-                NodeKey::Leaf(_, Some(_)) => self.naming.push(id),
+                NodeKey::Leaf(_, Some(_)) | NodeKey::Failed(_, Some(_)) => self.naming.push(id),
                 NodeKey::Leaf(client, None) => {
                     self.clients.entry(client).or_default().leaf = Some(id);
+                }
+                NodeKey::Failed(client, None) => {
+                    self.clients.entry(client).or_default().failed = Some(id);
                 }
                 NodeKey::Edge(client, _) => {
                     self.clients.entry(client).or_default().edges.push(id);
@@ -127,6 +132,15 @@ impl Roles {
         }
     }
 
+    /// Of names that differ in their letters' case only, the first in order stands for all.
+    fn know(&mut self, service: Sym, names: &Interner) {
+        let text = names.text(service);
+        let known = self.services.entry(text.to_lowercase()).or_insert(service);
+        if text < names.text(*known) {
+            *known = service;
+        }
+    }
+
     /// Brings the roles up to what the history now knows.
     pub(super) fn update(&mut self, history: &History, names: &Interner) {
         let mut stale = std::mem::take(&mut self.new_nodes);
@@ -135,27 +149,43 @@ impl Roles {
             stale.extend(&self.naming);
         }
         for &id in history.active_nodes() {
-            if let NodeKey::Edge(client, _) | NodeKey::Leaf(client, None) = history.node(id).key {
+            if let NodeKey::Edge(client, _)
+            | NodeKey::Leaf(client, None)
+            | NodeKey::Failed(client, None) = history.node(id).key
+            {
                 let client = self.clients.get(&client).filter(|client| !client.edges.is_empty());
-                stale.extend(client.and_then(|client| client.leaf));
+                stale.extend(
+                    client.into_iter().flat_map(|client| [client.leaf, client.failed]).flatten(),
+                );
             }
         }
         for id in stale {
             let key = history.node(id).key;
-            if let NodeKey::Leaf(_, Some(peer)) = key {
+            if let NodeKey::Leaf(_, Some(peer)) | NodeKey::Failed(_, Some(peer)) = key {
                 self.look_up_peer(peer, names);
             }
-            self.roles[id as usize] = self.role(key, |client| self.is_lost(client, history));
+            self.roles[id as usize] = self.role(key, history);
         }
     }
 
     /// Most calls of a client operation had a child in another service: one without lost it.
     fn is_lost(&self, client: KeyId, history: &History) -> bool {
-        let Some(Client { leaf: Some(leaf), edges }) = self.clients.get(&client) else {
+        let Some(Client { leaf: Some(leaf), edges, .. }) = self.clients.get(&client) else {
             return false;
         };
         let with_far_side: u64 = edges.iter().map(|&edge| history.node(edge).held()).sum();
         with_far_side > history.node(*leaf).held()
+    }
+
+    /// Who answers most calls of a client operation.
+    fn answers(&self, client: KeyId, history: &History) -> Option<Sym> {
+        let edges = self.clients.get(&client)?.edges.iter().map(|&id| history.node(id));
+        let callees = edges.filter_map(|node| match node.key {
+            NodeKey::Edge(_, callee) => Some((node.held(), callee)),
+            _ => None,
+        });
+        let order = |&(calls, callee): &(u64, Sym)| (calls, std::cmp::Reverse(self.text(callee)));
+        callees.max_by(|one, two| order(one).cmp(&order(two))).map(|(_, callee)| callee)
     }
 
     fn learn(&mut self, id: KeyId, names: &Interner) -> Key {
@@ -190,6 +220,7 @@ impl Roles {
             NodeKey::Response(_, callee) => (4, Some(callee)),
             NodeKey::Overflow => (5, None),
             NodeKey::Retry(_, callee) => (6, Some(callee)),
+            NodeKey::Failed(_, peer) => (7, peer),
         };
         let key = self.key(node).map(|key| (self.text(key.service), self.text(key.name), key.kind));
         (key, sort, far.map(|far| self.text(far)))
@@ -216,7 +247,7 @@ impl Roles {
         }
     }
 
-    fn role(&self, key: NodeKey, is_lost: impl Fn(KeyId) -> bool) -> Role {
+    fn role(&self, key: NodeKey, history: &History) -> Role {
         let service = |id: KeyId| self.keys.get(&id).map(|key| key.service);
         let gap = |id, callee, direction| match service(id) {
             Some(caller) => Role::Gap(Gap { caller, callee, direction }),
@@ -229,17 +260,29 @@ impl Roles {
             NodeKey::Own(id) => service(id).map_or(Role::Unknown, Role::Own),
             NodeKey::Request(id, callee) => gap(id, callee, Direction::Request),
             NodeKey::Response(id, callee) => gap(id, callee, Direction::Response),
-            NodeKey::Retry(_, callee) => Role::Retry(callee),
+            NodeKey::Retry(_, callee) => Role::Failure(Party::service(callee)),
+            NodeKey::Failed(_, Some(peer)) => Role::Failure(match self.service_named(peer) {
+                Some(service) => Party::service(service),
+                None => Party { kind: SuspectKind::Dependency, name: peer },
+            }),
+            NodeKey::Failed(id, None) => match self.answers(id, history) {
+                Some(callee) => Role::Failure(Party::service(callee)),
+                None => service(id).map_or(Role::Unknown, Role::Own),
+            },
             NodeKey::Leaf(_, Some(peer)) if self.is_instrumented(peer) => Role::Unknown,
             NodeKey::Leaf(_, Some(peer)) => Role::Dependency(peer),
-            NodeKey::Leaf(id, None) if is_lost(id) => Role::Unknown,
+            NodeKey::Leaf(id, None) if self.is_lost(id, history) => Role::Unknown,
             NodeKey::Leaf(id, None) => service(id).map_or(Role::Unknown, Role::Own),
             NodeKey::Overflow => Role::Unknown,
         }
     }
 
     fn is_instrumented(&self, peer: Sym) -> bool {
-        self.peers.get(&peer).copied().unwrap_or(false)
+        self.service_named(peer).is_some()
+    }
+
+    fn service_named(&self, peer: Sym) -> Option<Sym> {
+        self.peers.get(&peer).copied().flatten()
     }
 
     /// `cart`, `cart:8080` and `cart.shop.svc.cluster.local` all name the service `cart`.
@@ -250,7 +293,7 @@ impl Roles {
             let text = names.text(peer).to_lowercase();
             let host = text.split(':').next().unwrap_or(&text);
             let label = host.split('.').next().unwrap_or(host);
-            [text.as_str(), host, label].iter().any(|name| services.contains(*name))
+            [text.as_str(), host, label].iter().find_map(|name| services.get(*name)).copied()
         });
     }
 }
@@ -266,7 +309,8 @@ fn key_of(node: NodeKey) -> Option<KeyId> {
         | NodeKey::Edge(id, _)
         | NodeKey::Request(id, _)
         | NodeKey::Response(id, _)
-        | NodeKey::Retry(id, _) => Some(id),
+        | NodeKey::Retry(id, _)
+        | NodeKey::Failed(id, _) => Some(id),
         NodeKey::Overflow => None,
     }
 }

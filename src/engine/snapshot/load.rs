@@ -210,20 +210,21 @@ impl<'a> Loader<'a> {
 
     fn node_key(&self, record: &records::NodeKey) -> Result<NodeKey, LoadError> {
         let far = || record.far.map(|far| self.text(far)).transpose();
+        let peer = || -> Result<Option<Sym>, LoadError> {
+            Ok(far()?.map(|far| self.names.string(far.as_bytes())))
+        };
         let callee = || -> Result<Sym, LoadError> {
             Ok(self.names.service(far()?.ok_or(malformed("no callee"))?.as_bytes()))
         };
         Ok(match record.sort {
             0 => NodeKey::Own(self.key(record)?),
-            1 => NodeKey::Leaf(
-                self.key(record)?,
-                far()?.map(|far| self.names.string(far.as_bytes())),
-            ),
+            1 => NodeKey::Leaf(self.key(record)?, peer()?),
             2 => NodeKey::Edge(self.key(record)?, callee()?),
             3 => NodeKey::Request(self.key(record)?, callee()?),
             4 => NodeKey::Response(self.key(record)?, callee()?),
             5 => NodeKey::Overflow,
             6 => NodeKey::Retry(self.key(record)?, callee()?),
+            7 => NodeKey::Failed(self.key(record)?, peer()?),
             _ => return Err(malformed("a node of an unknown sort")),
         })
     }

@@ -226,6 +226,7 @@ impl<'a> Writer<'a> {
             NodeKey::Request(_, callee) => (3, Some(callee)),
             NodeKey::Response(_, callee) => (4, Some(callee)),
             NodeKey::Retry(_, callee) => (6, Some(callee)),
+            NodeKey::Failed(_, peer) => (7, peer),
             NodeKey::Overflow => return Ok(records::NodeKey { sort: 5, ..Default::default() }),
         };
         let Some(key) = judge.roles.key(node) else {
