@@ -12,6 +12,8 @@ mod packed;
 mod slab;
 mod timers;
 
+use std::hint::black_box;
+
 use super::account::{CloseReason, DropReason};
 use super::params::AssemblyParams;
 use crate::model::{Nanos, Span, SpanRecord, Timestamp, TraceId};
@@ -61,6 +63,14 @@ struct OpenTrace {
     place: Filed,
 }
 
+/// What has become of a trace so far.
+#[derive(Clone, Copy)]
+enum Whereabouts {
+    New,
+    Open(Slot),
+    Closed,
+}
+
 impl HasPlace for OpenTrace {
     fn place(&mut self) -> &mut Filed {
         &mut self.place
@@ -98,25 +108,42 @@ impl Assembler {
         /// As many as a core can wait for at once.
         const GROUP: usize = 16;
         for group in records.chunks(GROUP) {
-            let mut found = [(Hashed::default(), None); GROUP];
+            let mut found = [(Hashed::default(), Whereabouts::New); GROUP];
             for (found, record) in found.iter_mut().zip(group) {
                 let hashed = self.hasher.hash(record.trace);
-                *found = (hashed, self.find(hashed, record.trace));
+                *found = (hashed, self.whereabouts(hashed, record.trace));
             }
-            for slot in found.iter().filter_map(|(_, slot)| *slot) {
-                let last = self.traces.get(slot).last;
-                std::hint::black_box(self.blocks.get(last).next);
+            for (_, whereabouts) in &found[..group.len()] {
+                if let Whereabouts::Open(slot) = *whereabouts {
+                    let OpenTrace { last, spans, .. } = self.traces.get(slot);
+                    self.blocks.get(*last).ask_for(*spans as usize % BLOCK);
+                }
             }
-            for (&(hashed, slot), record) in found.iter().zip(group) {
-                // One that was not there may have been opened by another span of the group.
-                let slot = slot.or_else(|| self.find(hashed, record.trace));
-                let taken = match (refuse(record), slot) {
+            for (&(hashed, whereabouts), record) in found.iter().zip(group) {
+                let taken = match (refuse(record), whereabouts) {
                     (Some(reason), _) => Err(reason),
-                    (None, Some(slot)) => self.add(slot, &record.span, now),
-                    (None, None) => self.open(hashed, record, now),
+                    (None, Whereabouts::Open(slot)) => self.add(slot, &record.span, now),
+                    (None, Whereabouts::Closed) => Err(DropReason::Late),
+                    // It may have been opened by another span of the group.
+                    (None, Whereabouts::New) => match self.find(hashed, record.trace) {
+                        Some(slot) => self.add(slot, &record.span, now),
+                        None => {
+                            self.open(hashed, record, now);
+                            Ok(())
+                        }
+                    },
                 };
                 taken.unwrap_or_else(&mut dropped);
             }
+        }
+    }
+
+    #[inline]
+    fn whereabouts(&self, hashed: Hashed, trace: TraceId) -> Whereabouts {
+        match self.find(hashed, trace) {
+            Some(slot) => Whereabouts::Open(slot),
+            None if self.closed.contains(hashed) => Whereabouts::Closed,
+            None => Whereabouts::New,
         }
     }
 
@@ -133,12 +160,26 @@ impl Assembler {
             let deadline = open.deadline(&self.params);
             if deadline <= now {
                 let reason = open.due_reason(&self.params, now);
+                self.ask_for_next(open.place);
                 return Some(self.close(slot, reason));
             }
             self.timers.unfile(&mut self.traces, slot);
             self.timers.file(&mut self.traces, slot, step_at(deadline), step);
         }
         None
+    }
+
+    /// Has memory bring what closing the next trace, and the one after it, will begin with.
+    #[inline]
+    fn ask_for_next(&self, place: Filed) {
+        if place.after() == NONE {
+            return;
+        }
+        let OpenTrace { first, place, .. } = self.traces.get(place.after());
+        (0..BLOCK).for_each(|within| self.blocks.get(*first).ask_for(within));
+        if place.after() != NONE {
+            black_box(self.traces.get(place.after()).spans);
+        }
     }
 
     /// While there is more than the limits allow: the trace that was filed to close first.
@@ -178,15 +219,7 @@ impl Assembler {
     }
 
     /// The first span of a trace.
-    fn open(
-        &mut self,
-        hashed: Hashed,
-        record: &SpanRecord,
-        now: Timestamp,
-    ) -> Result<(), DropReason> {
-        if self.closed.contains(hashed, record.trace) {
-            return Err(DropReason::Late);
-        }
+    fn open(&mut self, hashed: Hashed, record: &SpanRecord, now: Timestamp) {
         let block = self.new_block(&record.span);
         let open = OpenTrace {
             trace: record.trace,
@@ -204,7 +237,6 @@ impl Assembler {
         let deadline = step_at(open.deadline(&self.params));
         self.timers.file(&mut self.traces, slot, deadline, step_of(now));
         self.spans += 1;
-        Ok(())
     }
 
     /// Another span of a trace.
@@ -251,7 +283,7 @@ impl Assembler {
         self.traces.remove(slot);
         let hashed = self.hasher.hash(trace);
         self.index.remove(hashed, slot);
-        self.closed.insert(hashed, trace);
+        self.closed.insert(hashed);
         self.gathered.clear();
         let (mut left, mut at) = (spans as usize, first);
         while left > 0 {
@@ -309,15 +341,15 @@ impl Memory {
         Memory { recent: IdSet::new(), older: IdSet::new(), rotated: None, limit }
     }
 
-    fn insert(&mut self, hashed: Hashed, trace: TraceId) {
+    fn insert(&mut self, hashed: Hashed) {
         if self.recent.len() >= self.limit {
             self.next_generation();
         }
-        self.recent.insert(hashed, trace);
+        self.recent.insert(hashed);
     }
 
-    fn contains(&self, hashed: Hashed, trace: TraceId) -> bool {
-        self.recent.contains(hashed, trace) || self.older.contains(hashed, trace)
+    fn contains(&self, hashed: Hashed) -> bool {
+        self.recent.contains(hashed) || self.older.contains(hashed)
     }
 
     fn rotate(&mut self, now: Timestamp, remember: Nanos) {

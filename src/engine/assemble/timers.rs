@@ -21,6 +21,12 @@ pub(super) struct Filed {
 impl Filed {
     /// In no list.
     pub(super) const NOWHERE: Filed = Filed { step: 0, before: NONE, after: NONE };
+
+    /// Who stands behind it in its list, or [`NONE`].
+    #[inline]
+    pub(super) fn after(self) -> Slot {
+        self.after
+    }
 }
 
 /// Whatever has a place in a list.
