@@ -79,6 +79,10 @@ test("the slow service comes up on the open page, announced to screen readers", 
   await page.says("slow now", SECONDS);
   const {suspects} = await demo.api("suspects");
   assert.ok((await page.text(".hero")).includes(suspects[0].service));
+  const [open] = (await demo.api("incidents?state=open")).incidents;
+  await page.says(`confidence ${Math.round(100 * open.confidence)} %`);
+  for (const {service} of open.impacted.slice(0, 5)) await page.says(service);
+  assert.equal((await page.text(".hero")).includes("slow only because of it"), open.impacted.length > 0);
   assert.ok((await page.evaluate(() => document.getElementById("announce").textContent)).includes(suspects[0].service));
   await page.finds(".timeline svg .bar");
   assert.deepEqual(await serious(page), []);

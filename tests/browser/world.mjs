@@ -92,11 +92,10 @@ export const DESKTOP = {width: 1280, height: 900};
 export const PHONE = {width: 390, height: 844, deviceScaleFactor: 2, isMobile: true, hasTouch: true};
 
 /** A page of `laghound` that writes down what it complains of and where it asks. */
-export async function open(laghound, hash = "", {theme = "dark", viewport = DESKTOP, credentials, answers} = {}) {
+export async function open(laghound, hash = "", {theme = "dark", viewport = DESKTOP, credentials} = {}) {
   const page = await browser.newPage();
   // As somebody would type them where the browser asks.
   if (credentials) await page.authenticate(credentials);
-  if (answers) await pretend(page, answers);
   const seen = {complaints: [], elsewhere: [], failures: []};
   page.seen = seen;
   page.on("console", (message) => { if (["error", "warn", "warning"].includes(message.type())) seen[/net::ERR_/.test(message.text()) ? "failures" : "complaints"].push(message.text()); });
@@ -110,17 +109,6 @@ export async function open(laghound, hash = "", {theme = "dark", viewport = DESK
   page.finds = (selector, seconds) => until(`the page has ${selector}`, () => page.evaluate((one) => document.querySelector(one) !== null, selector), seconds);
   page.text = (selector) => page.evaluate((one) => document.querySelector(one)?.innerText ?? null, selector);
   return page;
-}
-
-/** Answers some of the page's questions in the place of the server: `answers(path, parameters)` gives a document, or nothing. */
-async function pretend(page, answers) {
-  await page.setRequestInterception(true);
-  page.on("request", (request) => {
-    const url = new URL(request.url());
-    const document = answers(url.pathname, url.searchParams);
-    if (document) request.respond({status: 200, contentType: "application/json", body: JSON.stringify(document)});
-    else request.continue();
-  });
 }
 
 /** What axe-core finds that is serious or worse: [rule, element] each. */
