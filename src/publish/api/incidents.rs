@@ -286,7 +286,8 @@ pub(super) struct Pair {
 }
 
 /// Of the entry that lost most, the slow one that is as slow as the incident's requests are in the mean, because
-/// the slowest of all has a story of its own.
+/// the slowest of all has a story of its own; and rather one of the slowest than of the newest, which may be gone
+/// before anybody has asked for it.
 fn pair(incident: &Incident, kept: &[KeptTrace]) -> Option<Pair> {
     incident.entries.iter().find_map(|entry| {
         let of_entry = |one: &&KeptTrace| {
@@ -297,7 +298,9 @@ fn pair(incident: &Incident, kept: &[KeptTrace]) -> Option<Pair> {
         let slow = kept.iter().filter(of_entry).filter(|one| one.role != Role::Typical);
         let distance = |one: &KeptTrace| (one.seconds - entry.recent_seconds).abs();
         let spiked = slow.min_by(|one, two| {
-            distance(one).total_cmp(&distance(two)).then(one.trace.cmp(&two.trace))
+            let passes = |one: &KeptTrace| one.role != Role::Slowest;
+            let by_distance = distance(one).total_cmp(&distance(two));
+            passes(one).cmp(&passes(two)).then(by_distance).then(one.trace.cmp(&two.trace))
         })?;
         let (baseline, spiked) = (baseline.trace.to_string(), spiked.trace.to_string());
         Some(Pair { baseline, spiked })
