@@ -125,6 +125,7 @@ pub(super) fn attribute(
 /// keeps its party.
 fn hear_the_ends(scene: &Scene<'_>, claims: Vec<Claim>, witnesses: &Witnesses) -> Vec<Claim> {
     let mut verdicts: BTreeMap<Gap, Verdict> = BTreeMap::new();
+    let mut shares: BTreeMap<(Sym, Sym), f64> = BTreeMap::new();
     let mut heard = Vec::with_capacity(claims.len());
     for claim in claims {
         match scene.roles.of(claim.node) {
@@ -133,24 +134,25 @@ fn hear_the_ends(scene: &Scene<'_>, claims: Vec<Claim>, witnesses: &Witnesses) -
                     *verdicts.entry(gap).or_insert_with(|| witnesses.judge(gap, scene.params));
                 heard.extend(share_out(claim, gap, verdict));
             }
-            Role::Dependency(name) => heard.extend(with_caller(scene, claim, name, witnesses)),
+            Role::Dependency(name) => {
+                let key = scene.roles.key(scene.history.node(claim.node).key);
+                let caller = key.map(|key| {
+                    let share = shares.entry((key.service, name)).or_insert_with(|| {
+                        witnesses.share_of_caller(key.service, name, scene.params)
+                    });
+                    (key.service, *share)
+                });
+                heard.extend(with_caller(claim, caller));
+            }
             _ => heard.push(claim),
         }
     }
     heard
 }
 
-/// Splits what is claimed of a dependency between it and its caller.
-fn with_caller(
-    scene: &Scene<'_>,
-    claim: Claim,
-    name: Sym,
-    witnesses: &Witnesses,
-) -> impl Iterator<Item = Claim> {
-    let caller = scene.roles.key(scene.history.node(claim.node).key).map(|key| key.service);
-    let is_its_own = claim.party == Party { kind: SuspectKind::Dependency, name };
-    let caller = caller.filter(|_| is_its_own).map(|caller| {
-        let share = witnesses.share_of_caller(caller, name, scene.params);
+/// Splits what is claimed of a dependency between it and its caller, whose share is known.
+fn with_caller(claim: Claim, caller: Option<(Sym, f64)>) -> impl Iterator<Item = Claim> {
+    let caller = caller.map(|(caller, share)| {
         let (party, reason) = (Party::service(caller), Reason::CallGap);
         Claim { party, reason, nanos: claim.nanos * share, ..claim }
     });

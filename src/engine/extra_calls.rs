@@ -137,7 +137,10 @@ impl ExtraCalls<'_> {
     /// How many more calls of the child a call of the parent makes, as far as it is believed: by its own
     /// doing, and because calls failed.
     fn more(&self, parent: Id, child: Id) -> (f64, f64) {
-        if self.recent(parent) == 0.0 {
+        // Most are not, and nothing is read of them.
+        let is_hot = self.is_hot(parent, child);
+        let retry = self.retries.get(&child).filter(|&&retry| self.is_hot(child, retry));
+        if (!is_hot && retry.is_none()) || self.recent(parent) == 0.0 {
             return (0.0, 0.0);
         }
         let added = |path| {
@@ -145,11 +148,10 @@ impl ExtraCalls<'_> {
             let then = if before > 0.0 { self.before(path) / before } else { 0.0 };
             (self.recent(path) / self.recent(parent) - then).max(0.0)
         };
-        let more = if self.is_hot(parent, child) { added(child) } else { 0.0 };
+        let more = if is_hot { added(child) } else { 0.0 };
         if self.failing(child).is_some() {
             return (0.0, more);
         }
-        let retry = self.retries.get(&child).filter(|&&retry| self.is_hot(child, retry));
         let failed = retry.map_or(0.0, |&retry| added(retry).min(added(child)));
         ((more - failed).max(0.0), failed)
     }
