@@ -175,7 +175,7 @@ mod tests {
         let world = World::new().span(1, 0, "a", (0, 9 * S)).span(2, 1, "b", (2 * S, 5 * S));
         let detail = world.dissect().expect("has spans");
         let path = detail.spans.iter().flat_map(|span| &span.path);
-        assert_eq!(path.map(|one| one.to_seconds - one.from_seconds).sum::<f64>(), 9.0);
+        assert_eq!(path.map(Stretch::seconds).sum::<f64>(), 9.0);
     }
 
     #[test]

@@ -197,6 +197,13 @@ pub struct Stretch {
     pub to_seconds: f64,
 }
 
+impl Stretch {
+    /// How long it is.
+    pub fn seconds(&self) -> f64 {
+        self.to_seconds - self.from_seconds
+    }
+}
+
 /// A span of a kept trace, with what it cost.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SpanDetail {
@@ -226,6 +233,13 @@ pub struct SpanDetail {
     pub path: Vec<Stretch>,
     /// Attributes by which slow calls are told apart, by name.
     pub attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl SpanDetail {
+    /// Seconds that the request waited for it.
+    pub fn critical_seconds(&self) -> f64 {
+        self.path.iter().map(Stretch::seconds).sum()
+    }
 }
 
 /// A trace taken apart.

@@ -10,10 +10,10 @@ pub use text::ComparisonText;
 
 use serde::Serialize;
 
+use super::shapes::ends;
 use super::words::nanos;
 
 use crate::compare::verdict::{Cause, Comparison, EntryRow, EventGap, SpanRow, Summary, Verdict};
-use crate::engine::evidence::Stretch;
 
 #[derive(Serialize)]
 struct ComparisonShape<'a> {
@@ -235,7 +235,6 @@ impl<'a> From<&'a SpanRow> for SpanShape<'a> {
 
 impl From<&SpanRow> for SpanPlace {
     fn from(row: &SpanRow) -> SpanPlace {
-        let ends = |stretch: &Stretch| [nanos(stretch.from_seconds), nanos(stretch.to_seconds)];
         SpanPlace {
             depth: row.depth,
             baseline_offset_seconds: nanos(row.baseline.offset_seconds),

@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::words::{rfc3339, rounded};
-use crate::engine::evidence::Buckets;
+use super::words::{nanos, rfc3339, rounded};
+use crate::engine::evidence::{Buckets, Stretch};
 use crate::engine::verdict::{EntryImpact, Impacted, Incident, Quantiles, Suspect, Where};
 
 /// An incident.
@@ -167,4 +167,9 @@ impl From<&Buckets> for BucketsShape {
             buckets: bars.map(|bar| (bar.low_seconds, bar.high_seconds, bar.count)).collect(),
         }
     }
+}
+
+/// A stretch of time: from, to.
+pub(super) fn ends(stretch: &Stretch) -> [f64; 2] {
+    [nanos(stretch.from_seconds), nanos(stretch.to_seconds)]
 }

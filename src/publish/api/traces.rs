@@ -7,12 +7,13 @@ use axum::response::Response;
 use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use super::super::shapes::ends;
 use super::super::words::{nanos, rfc3339};
 use super::answer::{Problem, json};
 use super::links::Links;
 use super::query::{Nothing, Page, Params, parsed, trace_id};
 use super::{Answer, Api};
-use crate::engine::evidence::{KeptTrace, Role, SpanDetail, Stretch, TraceDetail};
+use crate::engine::evidence::{KeptTrace, Role, SpanDetail, TraceDetail};
 use crate::model::TraceId;
 
 /// Which traces.
@@ -167,10 +168,6 @@ struct SpanShape<'a> {
     attributes: Vec<[&'a str; 2]>,
 }
 
-fn ends(stretch: &Stretch) -> [f64; 2] {
-    [nanos(stretch.from_seconds), nanos(stretch.to_seconds)]
-}
-
 impl<'a> From<&'a TraceDetail> for TraceShape<'a> {
     fn from(detail: &'a TraceDetail) -> TraceShape<'a> {
         TraceShape {
@@ -186,7 +183,6 @@ impl<'a> From<&'a TraceDetail> for TraceShape<'a> {
 
 impl<'a> From<&'a SpanDetail> for SpanShape<'a> {
     fn from(span: &'a SpanDetail) -> SpanShape<'a> {
-        let length = |stretch: &Stretch| stretch.to_seconds - stretch.from_seconds;
         SpanShape {
             span_id: span.id.to_string(),
             parent: span.parent,
@@ -198,9 +194,9 @@ impl<'a> From<&'a SpanDetail> for SpanShape<'a> {
             entry: span.is_entry,
             failed: span.failed,
             offset_seconds: nanos(span.stretch.from_seconds),
-            duration_seconds: nanos(length(&span.stretch)),
+            duration_seconds: nanos(span.stretch.seconds()),
             self_seconds: nanos(span.self_seconds),
-            critical_seconds: nanos(span.path.iter().map(length).sum()),
+            critical_seconds: nanos(span.critical_seconds()),
             critical_path: span.path.iter().map(ends).collect(),
             attributes: span.attributes.iter().map(|(name, value)| [&**name, &**value]).collect(),
         }

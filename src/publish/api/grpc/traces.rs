@@ -4,7 +4,7 @@ use super::super::links::Links;
 use super::super::traces::Found;
 use super::v1;
 use super::words::{count, said_role, said_span_kind, time};
-use crate::engine::evidence::{KeptTrace, SpanDetail, Stretch, TraceDetail};
+use crate::engine::evidence::{KeptTrace, SpanDetail, TraceDetail};
 use crate::engine::verdict::Board;
 use crate::publish::words::nanos;
 
@@ -40,7 +40,6 @@ impl From<&TraceDetail> for v1::Trace {
 
 impl From<&SpanDetail> for v1::Span {
     fn from(span: &SpanDetail) -> v1::Span {
-        let length = |stretch: &Stretch| stretch.to_seconds - stretch.from_seconds;
         let attribute = |(name, value): &(std::sync::Arc<str>, std::sync::Arc<str>)| {
             v1::Attribute { name: name.to_string(), value: value.to_string() }
         };
@@ -55,9 +54,9 @@ impl From<&SpanDetail> for v1::Span {
             entry: span.is_entry,
             failed: span.failed,
             offset_seconds: nanos(span.stretch.from_seconds),
-            duration_seconds: nanos(length(&span.stretch)),
+            duration_seconds: nanos(span.stretch.seconds()),
             self_seconds: nanos(span.self_seconds),
-            critical_seconds: nanos(span.path.iter().map(length).sum()),
+            critical_seconds: nanos(span.critical_seconds()),
             critical_path: span.path.iter().map(Into::into).collect(),
             attributes: span.attributes.iter().map(attribute).collect(),
         }
