@@ -210,6 +210,17 @@ fn a_changed_configuration_is_taken_over_whole_or_not_at_all() {
             return event;
         }
     };
+    // Files are looked at besides, so that a line of the log may be about what they said before.
+    let until = |serving: &mut Serving, headers: &str, expected: Option<&str>| {
+        for _ in 0..10 {
+            if reloads(serving, headers).as_deref() == expected {
+                return;
+            }
+            serving.signal(Signal::HUP);
+            said(serving, "taken over");
+        }
+        panic!("{headers:?} never gets {expected:?}");
+    };
     assert_eq!(reloads(&serving, "").as_deref(), Some("1"));
 
     // Half of it is right; nothing of it is taken.
@@ -217,22 +228,22 @@ fn a_changed_configuration_is_taken_over_whole_or_not_at_all() {
     write(&format!("{auth}connections:\n  max: none of this\n"));
     serving.signal(Signal::HUP);
     said(&mut serving, "cannot be taken over");
-    assert_eq!(reloads(&serving, "").as_deref(), Some("0"));
+    until(&mut serving, "", Some("0"));
 
     // What can change does, what cannot is named.
     write(&format!("{auth}engine:\n  threads: 3\n"));
     serving.signal(Signal::HUP);
     assert_eq!(said(&mut serving, "next start")["key"], "engine.threads");
     said(&mut serving, "is taken over");
-    assert_eq!(reloads(&serving, ""), None);
-    assert_eq!(reloads(&serving, "authorization: Bearer old\r\n").as_deref(), Some("1"));
+    until(&mut serving, "", None);
+    until(&mut serving, "authorization: Bearer old\r\n", Some("1"));
 
     // A file that the configuration is made of counts as much.
     std::fs::write(&tokens, "new\n").unwrap();
     serving.signal(Signal::HUP);
     said(&mut serving, "is taken over");
-    assert_eq!(reloads(&serving, "authorization: Bearer old\r\n"), None);
-    assert_eq!(reloads(&serving, "authorization: Bearer new\r\n").as_deref(), Some("1"));
+    until(&mut serving, "authorization: Bearer old\r\n", None);
+    until(&mut serving, "authorization: Bearer new\r\n", Some("1"));
 }
 
 #[test]
