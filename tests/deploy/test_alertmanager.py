@@ -1,10 +1,8 @@
 """The Alertmanager files, by its own tool and by Alertmanager itself: routes, words, grouping, inhibition."""
 
-import http.server
 import json
 import re
 import tempfile
-import threading
 import time
 import unittest
 import urllib.request
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from inbox import Inbox
 from procs import Process
 from tools import DEPLOY, TESTS, refusal, run, tool
 
@@ -81,29 +80,6 @@ class Files(unittest.TestCase):
                     argv += [f'--template.text={{{{ template "laghound.{what}" . }}}}', f"--template.data={data.name}"]
                     for amtool in AMTOOLS:
                         self.assertEqual(run(amtool, *argv), message[what])
-
-
-class Inbox(http.server.ThreadingHTTPServer):
-    """A receiver of webhooks that keeps what it gets."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Receive)
-        self.mail = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Receive(http.server.BaseHTTPRequestHandler):
-    """One delivery; the path is the receiver's name."""
-
-    def do_POST(self):  # pylint: disable=invalid-name
-        """Keeps it."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.mail.append((self.path.strip("/"), body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):  # pylint: disable=arguments-differ
-        """Nothing on the terminal."""
 
 
 def with_webhooks(base):

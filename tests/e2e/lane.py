@@ -8,12 +8,11 @@ down and the story goes on as far as it can, so that one run tells all that is w
 import math
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import exposition
 from peers import GRACE_SECONDS, Laghound, Prometheus, promtool_findings
-from procs import Failure
 from shop.shop import Shop
+from story import Story
 
 # A service with a few requests a second is judged after about one minute; this is when it must be.
 LEARN_LIMIT_S = 90
@@ -46,15 +45,6 @@ class Plan:
 
 
 @dataclass
-class Check:
-    """One fact, and whether it held."""
-
-    name: str
-    passed: bool
-    figure: str
-
-
-@dataclass
 class Watch:
     """What every poll adds to; promises broken are kept with their first occasion."""
 
@@ -69,37 +59,21 @@ class Watch:
             self.broken[promise] = (first, times + 1)
 
 
-class Lane:
+class Lane(Story):
     """The story, stage by stage."""
 
     def __init__(self, plan, binary, folder):
+        super().__init__(plan.name, binary, folder)
         self.plan = plan
-        self.binary = binary
-        self.folder = Path(folder) / plan.name
-        self.folder.mkdir(parents=True)
-        self.checks = []
         self.watch = Watch()
-        self.begin = time.monotonic()
 
-    def say(self, text):
-        """One line of progress."""
-        print(f"[{self.plan.name} {time.monotonic() - self.begin:5.1f}s] {text}", flush=True)
-
-    def check(self, name, passed, figure=""):
-        """Writes down one fact."""
-        self.checks.append(Check(name, bool(passed), str(figure)))
-        self.say(f"{'ok  ' if passed else 'FAIL'} {name}: {figure}")
-
-    def run(self):
-        """All stages, as far as they can go."""
-        try:
-            self.start()
-            self.learn()
-            self.slow_down()
-            self.recover()
-            self.close()
-        except Failure as failure:
-            self.check("the story could be told to its end", False, failure)
+    def tell(self):
+        """All stages."""
+        self.start()
+        self.learn()
+        self.slow_down()
+        self.recover()
+        self.close()
 
     def start(self):
         """Everything up, customers coming."""

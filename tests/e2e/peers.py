@@ -12,6 +12,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import yaml
+
 from procs import Failure, Process
 
 HTTP_SECONDS = 10
@@ -34,14 +36,15 @@ def get(url, accept="*/*"):
 class Laghound:
     """`laghound serve`, on ports of its own choosing."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, name="laghound", env=None):
         env = {
             "LAGHOUND_RECEIVER_GRPC_ENDPOINT": "127.0.0.1:0",
             "LAGHOUND_RECEIVER_HTTP_ENDPOINT": "127.0.0.1:0",
             "LAGHOUND_ADMIN_ENDPOINT": "127.0.0.1:0",
             "LAGHOUND_LOG_FORMAT": "json",
+            **(env or {}),
         }
-        self._listen_to(Process("laghound", [binary, "serve"], folder, env))
+        self._listen_to(Process(name, [binary, "serve"], folder, env))
 
     @classmethod
     def around(cls, process):
@@ -108,6 +111,22 @@ class Prometheus:
         with open(config, "w", encoding="utf-8") as file:
             # JSON is YAML; nothing to escape by hand.
             json.dump(settings, file)
+        self._start(config, folder)
+
+    @classmethod
+    def as_deployed(cls, deploy, groups, folder, alertmanager):
+        """With `deploy/prometheus/` as it is, but for the addresses; `groups` are static_configs of the scrape job."""
+        settings = yaml.safe_load((deploy / "prometheus.yml").read_text(encoding="utf-8"))
+        settings["rule_files"] = [str(deploy / name) for name in settings["rule_files"]]
+        settings["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+        settings["scrape_configs"][0]["static_configs"] = groups
+        config = f"{folder}/prometheus.yml"
+        Path(config).write_text(json.dumps(settings), encoding="utf-8")
+        prometheus = cls.__new__(cls)
+        prometheus._start(config, folder)
+        return prometheus
+
+    def _start(self, config, folder):
         argv = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/tsdb"]
         argv += ["--web.listen-address=127.0.0.1:0", "--log.format=json"]
         argv += ["--enable-feature=exemplar-storage"]

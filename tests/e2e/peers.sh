@@ -1,18 +1,47 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end test runs against: Debian's prometheus (with promtool) and a Python
-# environment with the pinned OpenTelemetry SDK. Prints the path of that environment's python on
-# standard output, everything else on standard error. A peer that cannot be had is a failure: a test
-# against nothing proves nothing. It does NOT start anything, and leaves nothing in the source tree.
+# Installs what the end-to-end test runs against: Debian's Prometheus, Alertmanager and PostgreSQL, the Collector, a
+# Python environment with the pinned OpenTelemetry SDK, and what the market's services in Node and Go are made of.
+# Prints on standard output the environment in which run.py runs, as lines `NAME=value` for env(1) and then the path of
+# that environment's python; everything else on standard error. A peer that cannot be had is a failure: a
+# test against nothing proves nothing. It does NOT start anything, and leaves nothing in the source tree.
 set -euo pipefail
 exec 3>&1 1>&2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../install.sh"
 
-packages prometheus
+packages prometheus prometheus-alertmanager postgresql
 prometheus --version 2>&1 | head -n 1
 promtool --version 2>&1 | head -n 1
+prometheus-alertmanager --version 2>&1 | head -n 1
 
 environment "$here/requirements.txt"
 "$venv/bin/python" -c 'import opentelemetry.sdk.version as v; print("opentelemetry-sdk", v.__version__)'
-echo "$venv/bin/python" >&3
+
+collector=$("$here/collector/build.sh")
+
+# Named by what is in it; marked when it is whole, so that an install that was cut short is never taken for one.
+command -v node >/dev/null || packages nodejs
+command -v npm >/dev/null || packages npm
+modules=$cache/market-$(node --version)-$(sha256sum "$here/market/package-lock.json" | cut -c1-16)
+if [ ! -e "$modules/complete" ]; then
+  rm -rf "$modules"
+  mkdir -p "$modules"
+  cp "$here/market/package.json" "$here/market/package-lock.json" "$modules/"
+  (cd "$modules" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+  touch "$modules/complete"
+fi
+
+stock=$cache/market-stock-$(cat "$here/market/stock"/* | sha256sum | cut -c1-16)
+if [ ! -x "$stock" ]; then
+  recent_go 26
+  (cd "$here/market/stock" && go build -trimpath -o "$stock.part" .)
+  mv "$stock.part" "$stock"
+fi
+
+cat >&3 <<END
+COLLECTOR=$collector
+MARKET_NODE_MODULES=$modules/node_modules
+MARKET_STOCK=$stock
+$venv/bin/python
+END

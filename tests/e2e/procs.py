@@ -89,6 +89,15 @@ class Process:
             if time.monotonic() > deadline:
                 raise Failure(f"{self.name}: no {what} within {seconds} s\n{self.tail()}")
 
+    def wait_for_line(self, text, seconds):
+        """Until a line that need not be JSON has this text."""
+        deadline = time.monotonic() + seconds
+        while not any(text in line for line in self.lines()):
+            ended = self.child.poll() is not None
+            if ended or time.monotonic() > deadline:
+                raise Failure(f"{self.name}: no line with {text!r} within {seconds} s\n{self.tail()}")
+            time.sleep(0.1)
+
     def tail(self, count=15):
         """The last lines, for a failure's text."""
         return "\n".join(f"    {self.name}| {line}" for line in self.lines()[-count:])

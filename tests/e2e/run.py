@@ -1,20 +1,21 @@
 """The end-to-end test: real OpenTelemetry senders, a real Prometheus, one service slowed by hand.
 
-    python run.py path/to/laghound [--lane NAME]... [--keep FOLDER]
+    env $(./peers.sh) run.py path/to/laghound [--lane NAME]... [--keep FOLDER]
 
-Needs the environment that peers.sh makes. The lanes run side by side, each on free ports of
+Needs the environment that peers.sh makes and prints. The lanes run side by side, each on free ports of
 127.0.0.1; the closing line is `N passed, N failed`, the exit code 0 only if nothing failed.
 """
 
 import argparse
+import functools
 import signal
 import sys
 import tempfile
 import threading
 import time
-import traceback
 from pathlib import Path
 
+from alarm import Alarm
 from lane import Lane, Plan
 from procs import kill_all
 
@@ -24,13 +25,7 @@ PLANS = [
     Plan("database", "http/protobuf", "cart", "sql", 150, ("sqlite", "dependency")),
 ]
 
-
-def tell(lane):
-    """Runs a lane to its end; a crash of the test itself is a failed check too."""
-    try:
-        lane.run()
-    except Exception:  # pylint: disable=broad-except
-        lane.check("the test itself ran", False, traceback.format_exc())
+STORIES = [Alarm]
 
 
 def report(lanes):
@@ -40,7 +35,7 @@ def report(lanes):
     print()
     for lane, check in checks:
         mark = "ok  " if check.passed else "FAIL"
-        print(f"{mark} {lane.plan.name:<8} {check.name:<{width}}  {check.figure}")
+        print(f"{mark} {lane.name:<8} {check.name:<{width}}  {check.figure}")
     failed = sum(not check.passed for _, check in checks)
     print(f"\n{len(checks) - failed} passed, {failed} failed")
     return failed
@@ -49,8 +44,9 @@ def report(lanes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("laghound", type=Path, help="the binary")
-    names = [plan.name for plan in PLANS]
-    parser.add_argument("--lane", action="append", choices=names, help="only this one; may be repeated")
+    makers = {plan.name: functools.partial(Lane, plan) for plan in PLANS}
+    makers |= {story.__name__.lower(): functools.partial(story, story.__name__.lower()) for story in STORIES}
+    parser.add_argument("--lane", action="append", choices=makers, help="only this one; may be repeated")
     parser.add_argument("--keep", type=Path, help="folder for logs and data; a temporary one if absent")
     args = parser.parse_args()
     # As an exception, so that a test that is stopped stops what it started.
@@ -58,9 +54,9 @@ def main():
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="laghound-e2e-") as temporary:
         folder = (args.keep or Path(temporary)).resolve()
-        plans = [plan for plan in PLANS if not args.lane or plan.name in args.lane]
-        lanes = [Lane(plan, args.laghound.resolve(strict=True), folder) for plan in plans]
-        threads = [threading.Thread(target=tell, args=(lane,), daemon=True) for lane in lanes]
+        binary = args.laghound.resolve(strict=True)
+        lanes = [make(binary, folder) for name, make in makers.items() if not args.lane or name in args.lane]
+        threads = [threading.Thread(target=lane.run, daemon=True) for lane in lanes]
         try:
             for thread in threads:
                 thread.start()
