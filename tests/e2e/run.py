@@ -17,6 +17,7 @@ from pathlib import Path
 
 from alarm import Alarm
 from lane import Lane, Plan
+from outage import Outage
 from procs import kill_all
 
 PLANS = [
@@ -25,7 +26,7 @@ PLANS = [
     Plan("database", "http/protobuf", "cart", "sql", 150, ("sqlite", "dependency")),
 ]
 
-STORIES = [Alarm]
+STORIES = [Alarm, Outage]
 
 
 def report(lanes):
