@@ -12,11 +12,12 @@ import signal
 import time
 
 import grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 import exposition
 from parts import Backend, Collector
 from peers import GRACE_SECONDS, Laghound
+from spans import batch, trace
 from story import Story
 
 # Twice the spans that the queue towards laghound holds (`queue_size`).
@@ -54,7 +55,7 @@ class Outage(Story):
         """So many requests, one after the other; all of it must get through, as if laghound were not there."""
         slowest = 0.0
         for _ in range(requests):
-            request = batch(SPANS_PER_REQUEST)
+            request = batch(trace() for _ in range(SPANS_PER_REQUEST))
             begin = time.monotonic()
             # An error is an exception, and ends the story. Nothing is sent a second time.
             answer = self.sender.Export(request, timeout=ARRIVE_LIMIT_S)
@@ -130,22 +131,8 @@ class Outage(Story):
             """What is new gets a copy."""
             if self.metric("laghound_receiver_accepted_spans_total") > 0:
                 return True
-            self.sender.Export(batch(1), timeout=ARRIVE_LIMIT_S)
+            self.sender.Export(batch([trace()]), timeout=ARRIVE_LIMIT_S)
             return False
 
         arrived, took = self.wait(comes, BACK_LIMIT_S, 1)
         self.check("well again: laghound gets copies again", arrived, f"{took:.1f} s")
-
-
-def batch(spans):
-    """A request with so many spans, each a trace of its own that ends now."""
-    request = trace_service_pb2.ExportTraceServiceRequest()
-    resource = request.resource_spans.add()
-    resource.resource.attributes.add(key="service.name").value.string_value = "sender"
-    scope = resource.scope_spans.add()
-    now = time.time_ns()
-    ids = os.urandom(24 * spans)
-    for at in range(0, len(ids), 24):
-        span = scope.spans.add(name="work", kind=2, start_time_unix_nano=now - 1_000_000, end_time_unix_nano=now)
-        span.trace_id, span.span_id = ids[at : at + 16], ids[at + 16 : at + 24]
-    return request

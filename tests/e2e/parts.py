@@ -25,6 +25,13 @@ from procs import Failure, Process
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
+def backend_of(config):
+    """What the exporter to the backend is called in a configuration."""
+    exporters = yaml.safe_load((DEPLOY / "collector" / config).read_text(encoding="utf-8"))["exporters"]
+    (name,) = (name for name in exporters if name.endswith("/backend"))
+    return name
+
+
 class Collector:
     """The Collector with a configuration of `deploy/collector/`, whose addresses are laid over it in a second file.
 
@@ -39,7 +46,7 @@ class Collector:
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         over = {
             "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.grpc}, "http": {"endpoint": self.http}}}},
-            "exporters": {"otlp_grpc/backend": {"tls": {"insecure": True}}},
+            "exporters": {backend_of(config): {"tls": {"insecure": True}}},
             "extensions": {"health_check": {"endpoint": f"127.0.0.1:{health_port}"}},
             # Its own metrics, which have a port as well.
             "service": {"telemetry": {"metrics": {"readers": [{"pull": {"exporter": {"prometheus": metrics}}}]}}},

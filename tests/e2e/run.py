@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from alarm import Alarm
+from copies import Copies
 from lane import Lane, Plan
 from outage import Outage
 from procs import kill_all
@@ -26,7 +27,7 @@ PLANS = [
     Plan("database", "http/protobuf", "cart", "sql", 150, ("sqlite", "dependency")),
 ]
 
-STORIES = [Alarm, Outage]
+STORIES = [Alarm, Copies, Outage]
 
 
 def report(lanes):
