@@ -1,7 +1,8 @@
 //! What a shard hands to the judge: sums, counts and histograms per slice, mergeable by addition.
 //!
 //! A shard numbers nodes and paths as it meets them; the definitions travel once, ahead of the first
-//! figure that uses them, and the judge translates. So nothing is shared and nothing is locked.
+//! figure that uses them, and the judge translates. So nothing is shared and nothing is locked. From time
+//! to time a shard begins its numbers anew, so that it does not know for ever what is not met any more.
 
 use super::histogram::{Bucket, Sparse};
 use crate::model::{AttrSetId, KeyId, Nanos, Sym, TraceId};
@@ -161,6 +162,8 @@ pub struct Delta {
     pub paths: Vec<(Option<Id>, Id)>,
     /// Figures by slice, ascending.
     pub slices: Vec<(SliceIndex, SliceSums)>,
+    /// The shard's numbers end here: those of the next delta begin anew.
+    pub is_last: bool,
 }
 
 impl NodeSum {

@@ -56,17 +56,27 @@ struct GroupTime {
 /// Slices in the making, by event time.
 type Slices = BTreeMap<SliceIndex, SliceTable>;
 
-/// Operations resolved once per shard.
+/// Operations resolved once per numbering.
 #[derive(Default)]
-struct KeyMemory(Vec<Option<Key>>);
+struct KeyMemory(Vec<Option<(KeyId, Key)>>);
 
 impl KeyMemory {
     fn resolve(&mut self, names: &Interner, id: KeyId) -> Key {
-        let at = id.0 as usize;
+        match self.0.get(id.slot()) {
+            Some(&Some((known, key))) if known == id => key,
+            _ => self.learn(names, id),
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, names: &Interner, id: KeyId) -> Key {
+        let at = id.slot();
         if at >= self.0.len() {
             self.0.resize(at + 1, None);
         }
-        *self.0[at].get_or_insert_with(|| names.resolve(id))
+        let key = names.resolve(id);
+        self.0[at] = Some((id, key));
+        key
     }
 }
 
@@ -106,6 +116,16 @@ impl Analyzer {
             slices: Slices::new(),
             begun: 0,
         }
+    }
+
+    /// Numbers nodes and paths anew: those that nobody takes any more are not numbered again. All slices
+    /// have been taken.
+    pub(super) fn renumber(&mut self) {
+        debug_assert!(self.slices.is_empty());
+        self.numbering = self.numbering.anew();
+        self.keys = KeyMemory::default();
+        // What it knows it knows by number.
+        self.request = Request::default();
     }
 
     /// Nodes and paths numbered since last asked.

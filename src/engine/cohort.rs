@@ -124,7 +124,7 @@ impl<'a> Cohorts<'a> {
         for (tick, traces) in [(1, baseline), (2, &[][..]), (NOW, spiked)] {
             let sums = file(&mut analyzer, traces, names);
             let (nodes, paths) = analyzer.take_definitions();
-            let delta = Delta { nodes, paths, slices: vec![(tick, sums)] };
+            let delta = Delta { nodes, paths, slices: vec![(tick, sums)], is_last: true };
             let new_nodes = history.define(0, &delta);
             roles.meet(new_nodes, &history, names);
             history.merge(0, delta.slices);

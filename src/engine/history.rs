@@ -38,6 +38,8 @@ pub(super) struct History {
     pub(super) pending: BTreeMap<SliceIndex, Vec<SliceSums>>,
     /// Judged slices by tick, the newest last; bounded.
     pub(super) judged: VecDeque<(Tick, SliceIndex)>,
+    /// Nodes and paths told apart, if there is a limit: shards have theirs, but begin anew.
+    pub(super) most: Option<(usize, usize)>,
 }
 
 /// What has something recent. Ascending once the slice has begun, paths by node.
@@ -53,8 +55,8 @@ pub(super) struct Active {
 /// From one shard's numbers to the judge's.
 #[derive(Default)]
 pub(super) struct Translation {
-    nodes: Vec<Id>,
-    paths: Vec<Id>,
+    pub(super) nodes: Vec<Id>,
+    pub(super) paths: Vec<Id>,
 }
 
 impl History {
@@ -68,17 +70,35 @@ impl History {
             self.translations.push(Translation::default());
         }
         for &key in &delta.nodes {
-            let id = self.node_number(key);
+            let has_room = self.has_room() || self.node_numbers.contains_key(&key);
+            let id = if has_room { self.node_number(key) } else { self.overflow().0 };
             self.translations[shard].nodes.push(id);
         }
         for &(above, node) in &delta.paths {
             let translation = &self.translations[shard];
             let above = above.map(|above| translation.paths[above as usize]);
             let node = translation.nodes[node as usize];
-            let id = self.path_number(above, node);
+            let has_room = self.has_room() || self.path_numbers.contains_key(&(above, node));
+            let id = if has_room { self.path_number(above, node) } else { self.overflow().1 };
             self.translations[shard].paths.push(id);
         }
         first_new..number(self.nodes.len())
+    }
+
+    /// The shard's numbers begin anew.
+    pub(super) fn end_numbers(&mut self, shard: usize) {
+        self.translations[shard] = Translation::default();
+    }
+
+    /// Another node and another path can be told from those that are known.
+    pub(super) fn has_room(&self) -> bool {
+        self.most.is_none_or(|(nodes, paths)| self.nodes.len() < nodes && self.paths.len() < paths)
+    }
+
+    /// The node and the path for whatever is beyond the limits, themselves beyond them.
+    fn overflow(&mut self) -> (Id, Id) {
+        let node = self.node_number(NodeKey::Overflow);
+        (node, self.path_number(None, node))
     }
 
     /// Takes in a shard's figures, whose numbers are known.
@@ -512,7 +532,7 @@ mod tests {
         }
         let nodes = (defined..nodes).map(|id| NodeKey::Own(KeyId(id))).collect();
         let paths = (defined..delta_end(&sums)).map(|id| (None, id)).collect();
-        Delta { nodes, paths, slices: vec![(slice, sums)] }
+        Delta { nodes, paths, slices: vec![(slice, sums)], is_last: false }
     }
 
     fn delta_end(sums: &SliceSums) -> Id {

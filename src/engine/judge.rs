@@ -15,6 +15,7 @@ use super::detail::{Named, detail};
 use super::detect::{Hot, Scene};
 use super::evidence::OperationDetail;
 use super::felt;
+use super::forget::Forgetting;
 use super::gather::gather;
 use super::history::History;
 use super::operations::Operations;
@@ -47,6 +48,7 @@ pub struct Judge {
     pub(super) incidents: u64,
     pub(super) detection_delays: Vec<f64>,
     pub(super) timeline: Timeline,
+    pub(super) forgetting: Forgetting,
 }
 
 /// The incident at hand.
@@ -93,6 +95,7 @@ impl Judge {
             incidents: 0,
             detection_delays: Vec::new(),
             timeline: Timeline::default(),
+            forgetting: Forgetting::default(),
         }
     }
 
@@ -102,6 +105,9 @@ impl Judge {
         self.roles.meet(new_nodes.clone(), &self.history, names);
         self.operations.meet(new_nodes, &mut self.history, &self.roles);
         self.history.merge(shard, delta.slices);
+        if delta.is_last {
+            self.history.end_numbers(shard);
+        }
     }
 
     /// Judges all slices that are over and settled at `now`.
@@ -218,6 +224,7 @@ impl Judge {
 
     /// Moves everything on to a slice, without a verdict.
     pub(super) fn begin_slice(&mut self, slice: SliceIndex, names: &Interner) {
+        self.end_era(names);
         self.tick += 1;
         self.history.begin(self.tick, slice, &self.params.detection);
         self.roles.update(&self.history, names);

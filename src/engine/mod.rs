@@ -22,6 +22,7 @@ pub mod dissect;
 pub mod evidence;
 mod extra_calls;
 mod felt;
+mod forget;
 mod gaps;
 mod gather;
 mod graph;

@@ -81,6 +81,11 @@ impl Numbering {
         }
     }
 
+    /// An empty one with the same limits.
+    pub(super) fn anew(&self) -> Numbering {
+        Numbering::new(self.max_nodes, self.max_paths)
+    }
+
     /// The path that ends with `key` below `above`. `service` is whose operation the node is of.
     #[inline]
     pub(super) fn path(&mut self, above: Option<Id>, key: NodeKey, service: Sym) -> Id {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::aggregate::{Id, NodeKey};
+use super::forget::Moved;
 use super::histogram::{Bucket, Dense, Distribution, bucket_of, upper_bound};
 use super::history::History;
 use super::params::{DetectionParams, EngineParams};
@@ -18,7 +19,7 @@ use super::roles::Roles;
 use super::rolling::Tick;
 use super::spread::slackened;
 use super::verdict::{Exemplar, Operation, Quantiles};
-use crate::model::{KeyId, Nanos, SpanKind, Timestamp};
+use crate::model::{Held, KeyId, Nanos, SpanKind, Timestamp};
 
 /// All operations that are published.
 #[derive(Default)]
@@ -42,6 +43,7 @@ struct Scratch {
 }
 
 struct State {
+    key: KeyId,
     nodes: Vec<Id>,
     row: Arc<Operation>,
     /// What is above this bucket is flagged.
@@ -108,6 +110,30 @@ impl Operations {
         live.map(|state| Arc::clone(&state.row)).collect()
     }
 
+    /// Follows nodes to their new numbers. An operation without any is forgotten once it is not published.
+    pub(super) fn renumber(&mut self, nodes: &Moved, until: Timestamp, expire: Nanos) {
+        let mut stays = Vec::with_capacity(self.states.len());
+        for state in &mut self.states {
+            nodes.follow(&mut state.nodes);
+            stays.push(!state.nodes.is_empty() || until.since(state.seen) < expire);
+        }
+        let moved = Moved::to(&stays);
+        moved.retain(&mut self.states);
+        let number = |old: usize| moved.get(Id::try_from(old).ok()?).map(|new| new as usize);
+        self.by_name = self.by_name.iter().filter_map(|&old| number(old)).collect();
+        // In order, but for those met since the last update; that puts all in order.
+        self.sorted = 0;
+        self.numbers = (0..).zip(&self.states).map(|(number, state)| (state.key, number)).collect();
+        let mut of_node = std::mem::take(&mut self.of_node);
+        nodes.retain(&mut of_node);
+        self.of_node = of_node.into_iter().map(|old| old.and_then(number)).collect();
+    }
+
+    /// Says which names it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        self.states.iter().for_each(|state| held.key(state.key));
+    }
+
     fn number(&mut self, key: KeyId, roles: &Roles) -> Option<usize> {
         if let Some(&known) = self.numbers.get(&key) {
             return Some(known);
@@ -127,7 +153,7 @@ impl Operations {
         };
         self.by_name.push(number);
         let (row, seen) = (Arc::new(row), Timestamp::default());
-        self.states.push(State { nodes: Vec::new(), row, limit: None, seen, read: 0 });
+        self.states.push(State { key, nodes: Vec::new(), row, limit: None, seen, read: 0 });
         self.numbers.insert(key, number);
         Some(number)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::evidence::{KeptTrace, Role};
 use super::sampler::{Sample, Samples};
 use super::verdict::{EntryImpact, Incident};
-use crate::model::{Interner, KeyId, Nanos, Timestamp, TraceId};
+use crate::model::{Held, Interner, KeyId, Nanos, Timestamp, TraceId};
 
 /// How much is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,6 +167,17 @@ impl Reservoir {
             entry.typical.clone().filter(|_| is_its)
         });
         then.or_else(|| self.typical.get(&of.entry).map(|typical| Arc::clone(&typical.sample)))
+    }
+
+    /// Says which names it holds: what can be looked at can be read.
+    pub fn hold(&self, held: &mut Held) {
+        let of_incidents = self.incidents.iter().flat_map(OfIncident::all);
+        let typical = self.typical.values().map(|typical| &typical.sample);
+        let all = of_incidents.map(|(_, sample)| sample).chain(typical).chain(&self.recent);
+        for sample in all {
+            held.key(sample.entry);
+            sample.spans.iter().for_each(|span| held.span(span));
+        }
     }
 
     /// Bytes in use. A trace that is kept for two reasons is counted twice.

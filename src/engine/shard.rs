@@ -19,6 +19,8 @@ pub struct Shard {
     work: Work,
     /// The time of the last tick: what is too old is measured from it.
     ticked: Option<Timestamp>,
+    /// The epoch of the names in which the numbers of nodes and paths began.
+    epoch: u32,
 }
 
 /// What traces become once they are closed.
@@ -48,6 +50,7 @@ impl Shard {
                 sampler: None,
             },
             ticked: None,
+            epoch: 0,
         }
     }
 
@@ -88,13 +91,20 @@ impl Shard {
 
     /// Closes what is due at `now` and hands over the sums that the judge asks for by then. What is of
     /// slices not settled yet stays: most of it can still be added up, and the judge would only keep it.
+    /// In a new epoch of the names everything goes, so that the numbers can begin anew.
     pub fn tick(&mut self, now: Timestamp, names: &Interner) -> Delta {
         while let Some(closed) = self.assembler.next_closed(now) {
             self.work.analyze(&closed, names);
         }
         self.assembler.forget(now);
         self.ticked = self.ticked.max(Some(now));
-        self.work.take_delta(Some(self.detection.settled_before(now)))
+        let epoch = names.epoch();
+        if std::mem::replace(&mut self.epoch, epoch) == epoch {
+            return self.work.take_delta(Some(self.detection.settled_before(now)));
+        }
+        let delta = self.work.take_delta(None);
+        self.work.analyzer.renumber();
+        Delta { is_last: true, ..delta }
     }
 
     /// Closes everything: the stream has ended.
@@ -149,6 +159,6 @@ impl Work {
     fn take_delta(&mut self, end: Option<SliceIndex>) -> Delta {
         let (nodes, paths) = self.analyzer.take_definitions();
         let slices = self.analyzer.take_slices(end);
-        Delta { nodes, paths, slices }
+        Delta { nodes, paths, slices, is_last: false }
     }
 }

@@ -53,6 +53,13 @@ impl Engine {
         }
     }
 
+    /// The same, forgetting what is idle and giving its names back: whoever hands spans in asks the names
+    /// of each anew in every [epoch](Interner::epoch).
+    pub fn forgetting(mut self) -> Engine {
+        self.judge = self.judge.forgetting();
+        self
+    }
+
     /// Writes everything that has been learned.
     ///
     /// # Errors
@@ -94,7 +101,11 @@ impl Engine {
         for (index, shard) in self.shards.iter_mut().enumerate() {
             self.judge.merge(index, shard.tick(now, &self.names), &self.names);
         }
-        self.judge.advance(now, &self.names)
+        let events = self.judge.advance(now, &self.names);
+        if let Some(held) = self.judge.take_held() {
+            self.names.give_back(&held);
+        }
+        events
     }
 
     /// The stream has ended: closes and judges everything.
@@ -113,6 +124,11 @@ impl Engine {
     /// All incidents, the oldest first.
     pub fn incidents(&self) -> Vec<Incident> {
         self.judge.incidents()
+    }
+
+    /// Bytes held for baselines and windows.
+    pub fn bytes(&self) -> usize {
+        self.judge.bytes()
     }
 
     /// What became of the spans so far.

@@ -11,7 +11,7 @@ use super::decompose::rounded;
 use super::detect::Scene;
 use super::roles::Party;
 use super::verdict::{EntryExcessRow, ExcessRow, Exemplar, Reason};
-use crate::model::{Interner, Key, Nanos, SpanKind, Sym, Timestamp};
+use crate::model::{Held, Interner, Key, Nanos, SpanKind, Sym, Timestamp};
 
 /// The counters so far.
 #[derive(Default)]
@@ -59,6 +59,26 @@ impl Tally {
         if let Some(slowest) = slowest.first() {
             counter.exemplar =
                 Some(Exemplar { trace: slowest.trace, seconds: nanos as f64 / 1e9, at });
+        }
+    }
+
+    /// Forgets the counters that have been idle for `expire`, so that they are not published any more, and
+    /// are of names not known any more.
+    pub(super) fn forget(&mut self, now: Timestamp, expire: Nanos, is_known: impl Fn(Sym) -> bool) {
+        let stays = |names: [Sym; 2], counter: &Counter| {
+            now.since(counter.at) < expire || names.into_iter().all(&is_known)
+        };
+        self.suspects.retain(|&(party, name, ..), its| stays([party.name, name], its));
+        self.entries.retain(|&(service, name, _), its| stays([service, name], its));
+    }
+
+    /// Says which names it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        for &(party, name, ..) in self.suspects.keys() {
+            [party.name, name].into_iter().for_each(|name| held.name(name));
+        }
+        for &(service, name, _) in self.entries.keys() {
+            [service, name].into_iter().for_each(|name| held.name(name));
         }
     }
 

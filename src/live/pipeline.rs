@@ -116,6 +116,7 @@ impl Pipeline {
         beginning: (Judge, Option<Saver>),
     ) -> std::io::Result<(Pipeline, Threads)> {
         let (judge, saver) = beginning;
+        let judge = judge.forgetting();
         let (beats, _) = watch::channel(Beat::default());
         let shared = Arc::new(Shared {
             clock,
@@ -387,6 +388,7 @@ impl JudgeWorker {
             self.publish();
         }
         self.keep(samples);
+        self.give_names_back();
         self.tell(events);
         self.shared.hand_overs.fetch_add(1, Ordering::Relaxed);
         if let Some(saver) = self.saver.as_mut().filter(|saver| saver.is_due()) {
@@ -399,6 +401,14 @@ impl JudgeWorker {
         let open = self.judge.open_incidents();
         let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.absorb(samples, &open, &self.shared.names);
+    }
+
+    fn give_names_back(&mut self) {
+        let Some(mut held) = self.judge.take_held() else { return };
+        let kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.hold(&mut held);
+        drop(kept);
+        self.shared.names.give_back(&held);
     }
 
     fn publish(&self) {

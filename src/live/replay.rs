@@ -23,10 +23,10 @@ pub struct Replay {
 const MAX_AHEAD: Nanos = Nanos::from_secs(3600);
 
 impl Replay {
-    /// An engine that knows nothing.
+    /// An engine that knows nothing. The names of each message are asked for anew, as a decoder does.
     pub fn new(params: EngineParams, names: Arc<Interner>, shards: usize) -> Replay {
         Replay {
-            engine: Engine::new(params, names, shards),
+            engine: Engine::new(params, names, shards).forgetting(),
             now: Timestamp::default(),
             from: None,
             ends: Vec::new(),

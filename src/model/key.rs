@@ -1,7 +1,8 @@
 //! Interned names: small numbers that stand for strings, operations and attribute sets.
 //!
 //! They are handed out by the [`Interner`](super::Interner) and mean nothing without it. Their order
-//! is the order of first sight, so nothing that leaves the program may be sorted by them.
+//! is the order of first sight, so nothing that leaves the program may be sorted by them. A number is
+//! never another name's while anybody may hold it; what is given back reads as the overflow.
 
 /// An interned string.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,6 +15,14 @@ pub struct KeyId(pub u32);
 /// An interned set of the attributes by which slow calls may be singled out (instance, version, zone).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AttrSetId(pub u32);
+
+impl KeyId {
+    /// A small number that no other operation has at the same time: where to keep what is known of it,
+    /// beside the whole number.
+    pub const fn slot(self) -> usize {
+        (self.0 & 0x00ff_ffff) as usize
+    }
+}
 
 impl AttrSetId {
     /// No attributes of interest.

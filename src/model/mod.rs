@@ -10,7 +10,7 @@ mod span;
 mod time;
 
 pub use id::{IdDefect, SpanId, TraceId};
-pub use intern::{InternCache, InternLimits, Interner, ResourceRef};
+pub use intern::{Held, InternCache, InternLimits, Interner, ResourceRef};
 pub use key::{AttrSetId, Key, KeyId, SpanKind, Sym};
 pub use span::{Span, SpanDefect, SpanParts, SpanRecord};
 pub use time::{Nanos, Timestamp};

@@ -75,7 +75,7 @@ impl AttributeRules {
         resource.entry(SERVICE_NAME).or_default().service = true;
         for name in &interest.resource {
             let want = resource.entry(name.as_bytes()).or_default();
-            want.selected = Some(names.string(name.as_bytes()));
+            want.selected = Some(names.lasting_string(name.as_bytes()));
         }
         let mut span: BTreeMap<&[u8], SpanWant> = BTreeMap::new();
         for (rank, name) in (0..).zip(PEER_NAMES) {
@@ -83,7 +83,7 @@ impl AttributeRules {
         }
         for name in &interest.span {
             let want = span.entry(name.as_bytes()).or_default();
-            want.selected = Some(names.string(name.as_bytes()));
+            want.selected = Some(names.lasting_string(name.as_bytes()));
         }
         AttributeRules {
             resource: Names::new(resource),

@@ -118,9 +118,9 @@ impl Decoder {
         json::walk(self, text, limits, sink)
     }
 
-    /// To be called between messages: what was remembered of the last one may be too much.
+    /// To be called before each message: what was remembered of the last one may be too much, or too old.
     pub(super) fn begin_message(&mut self) {
-        self.cache.trim();
+        self.cache.trim(&self.names);
     }
 
     /// Whether a resource attribute of this name would be kept.

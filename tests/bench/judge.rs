@@ -104,7 +104,7 @@ impl Bench {
         let slice = self.slice;
         self.slice += 1;
         let sums = self.sums(active / KEYS, slowdown);
-        let delta = Delta { nodes, paths, slices: vec![(slice, sums)] };
+        let delta = Delta { nodes, paths, slices: vec![(slice, sums)], is_last: false };
         let now = Timestamp::from_secs((slice + 1) * 5 + 6);
         let start = cpu_nanos();
         self.judge.merge(0, delta, &self.names);

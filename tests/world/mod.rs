@@ -148,7 +148,7 @@ impl Life {
 
     fn cold(setup: &Setup, shards: usize) -> Life {
         let (names, rules) = Life::names(setup);
-        let engine = Engine::new(setup.params, Arc::clone(&names), shards);
+        let engine = Engine::new(setup.params, Arc::clone(&names), shards).forgetting();
         Life::begin(engine, names, rules)
     }
 
@@ -269,6 +269,6 @@ impl World {
         let (at, now) = (image.saved_at(), self.now);
         let restored = Engine::restore(params, Arc::clone(&names), shards, &mut content, at, now);
         let restored = restored.expect("what was saved can be restored");
-        Some((Life::begin(restored.engine, names, rules), restored.baselines))
+        Some((Life::begin(restored.engine.forgetting(), names, rules), restored.baselines))
     }
 }

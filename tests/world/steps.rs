@@ -48,7 +48,9 @@ fn stranger(world: &World, choice: &mut impl Choice) -> Option<SpanRecord> {
     let names = &world.life.names;
     let service = names.service(choice.one_of(&SERVICES).as_bytes());
     let kind = choice.one_of(&SpanKind::ALL);
-    let key = names.key(service, choice.one_of(&NAMES).as_bytes(), kind);
+    let made_up = format!("made up in step {}", world.steps);
+    let name = if choice.happens(50) { made_up.as_str() } else { choice.one_of(&NAMES) };
+    let key = names.key(service, name.as_bytes(), kind);
     let peer = choice.happens(200).then(|| names.string(choice.one_of(&SERVICES).as_bytes()));
     let attrs = match choice.below(6) {
         0 => {

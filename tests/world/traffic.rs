@@ -14,12 +14,14 @@ pub struct Traffic {
     traces: u128,
     /// Milliseconds on top of what `stock` takes.
     pub slow_ms: u64,
+    /// One request in so many is of an operation that was never heard of before; 0 is none.
+    pub made_up_every: u128,
 }
 
 impl Traffic {
     /// Two requests a second.
     pub fn new(draw: Random) -> Traffic {
-        Traffic { draw, rate: 2_000, owed: 0, traces: 0, slow_ms: 0 }
+        Traffic { draw, rate: 2_000, owed: 0, traces: 0, slow_ms: 0, made_up_every: 0 }
     }
 
     /// The spans that end in the second before `now`.
@@ -54,6 +56,16 @@ impl Traffic {
             spans.push(SpanRecord { trace, span });
         };
         let mut start = end.saturating_sub(shop + cart + stock + way + way + way + way);
+        if self.made_up_every > 0 && self.traces.is_multiple_of(self.made_up_every) {
+            return push(
+                1,
+                "shop",
+                &format!("GET /{}", self.traces),
+                SpanKind::Server,
+                start,
+                ends,
+            );
+        }
         push(1, "shop", "GET /", SpanKind::Server, start, ends);
         start = start + shop;
         push(2, "shop", "GET", SpanKind::Client, start, ends);

@@ -38,6 +38,7 @@ pub(super) fn save(judge: &Judge, names: &Interner, out: &mut dyn Write) -> io::
         incidents,
         detection_delays: _, // those of this process
         timeline: _,         // for looking at
+        forgetting: _,       // whoever goes on says so again
     } = judge;
     let kept = Kept::of(history, *tick, params);
     let mut writer = Writer::new(names, out);

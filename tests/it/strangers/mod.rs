@@ -4,4 +4,5 @@
 //! the parsers let through.
 
 mod names;
+mod rotating;
 mod spans;

@@ -1,0 +1,184 @@
+//! One decoder's memory of the names it has met, so that no decoder asks the shared table twice for the
+//! same name.
+//!
+//! Looked up by borrowed bytes, without a lock. It starts afresh with every epoch of the table: a name in
+//! use is asked for again, which is how the table knows that it is in use, and the number of one that was
+//! given back is not handed out any more. A span pays nothing for it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::Interner;
+use crate::model::{AttrSetId, KeyId, SpanKind, Sym};
+
+/// A service and the attributes of its resource, as a decoder keeps it between the spans of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceRef {
+    slot: usize,
+    /// The attributes of interest that hold for every span of the resource.
+    pub attrs: AttrSetId,
+}
+
+/// One decoder's memory of the names it has met. Looked up by borrowed bytes; owns no lock.
+#[derive(Default)]
+pub struct InternCache {
+    services: HashMap<Box<[u8]>, usize, RandomState>,
+    /// The services behind [`ResourceRef`]s.
+    slots: Vec<Sym>,
+    known: Vec<Known>,
+    /// Where a name stands in `known`.
+    names: HashTable<u32>,
+    /// Where the names met lately stand, each in the one place where it would be if it is there: most
+    /// batches are of few operations.
+    recent: Vec<u32>,
+    attr_sets: HashMap<Box<[(Sym, Sym)]>, AttrSetId, RandomState>,
+    hasher: RandomState,
+    entries: usize,
+    /// The epoch in which everything here was asked for.
+    epoch: u32,
+}
+
+/// A name that has been met, and its number.
+struct Known {
+    name: Box<[u8]>,
+    /// Of what it is the name: an operation of a service, or [`Known::STRING`].
+    of: u32,
+    number: u32,
+}
+
+impl Known {
+    /// Neither service nor operation.
+    const STRING: u32 = u32::MAX;
+}
+
+impl InternCache {
+    /// Names remembered before the cache starts afresh: bounds what rotating names can take.
+    const MAX_ENTRIES: usize = 65_536;
+    /// Longer names are not worth remembering.
+    const MAX_NAME_BYTES: usize = 512;
+
+    /// The service of a resource. The result is good until [`InternCache::trim`].
+    pub fn resource(&mut self, names: &Interner, service: &[u8], attrs: AttrSetId) -> ResourceRef {
+        if let Some(&slot) = self.services.get(service) {
+            return ResourceRef { slot, attrs };
+        }
+        let slot = self.slots.len();
+        self.slots.push(names.service(service));
+        self.services.insert(Box::from(service), slot);
+        self.entries += 1;
+        ResourceRef { slot, attrs }
+    }
+
+    /// The operation `name` of a resource's service.
+    #[inline]
+    pub fn key(
+        &mut self,
+        names: &Interner,
+        resource: ResourceRef,
+        name: &[u8],
+        kind: SpanKind,
+    ) -> KeyId {
+        // Trimming keeps slots below 2^29.
+        let of = u32::try_from(resource.slot << 3 | kind as usize).unwrap_or(Known::STRING - 1);
+        KeyId(self.number(name, of, |slots| names.key(slots[resource.slot], name, kind).0))
+    }
+
+    /// A dependency's name, an attribute's name or its value.
+    #[inline]
+    pub fn string(&mut self, names: &Interner, bytes: &[u8]) -> Sym {
+        Sym(self.number(bytes, Known::STRING, |_| names.string(bytes).0))
+    }
+
+    #[inline]
+    fn number(&mut self, name: &[u8], of: u32, ask: impl FnOnce(&[Sym]) -> u32) -> u32 {
+        if let Some(&at) = self.recent.get(place_of(name, of))
+            && let Some(known) = self.known.get(at as usize)
+            && known.of == of
+            && *known.name == *name
+        {
+            return known.number;
+        }
+        self.look_up(name, of, ask)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, name: &[u8], of: u32, ask: impl FnOnce(&[Sym]) -> u32) -> u32 {
+        let InternCache { known, names, hasher, .. } = self;
+        let hash = hash_of(hasher, name, of);
+        let is_it = |&at: &u32| known[at as usize].of == of && *known[at as usize].name == *name;
+        let at = match names.find(hash, is_it) {
+            Some(&at) => at,
+            None => {
+                let number = ask(&self.slots);
+                if name.len() > InternCache::MAX_NAME_BYTES {
+                    return number;
+                }
+                let at = u32::try_from(known.len()).unwrap_or(u32::MAX);
+                known.push(Known { name: Box::from(name), of, number });
+                names.insert_unique(hash, at, |&at| {
+                    let Known { name, of, .. } = &known[at as usize];
+                    hash_of(hasher, name, *of)
+                });
+                self.entries += 1;
+                at
+            }
+        };
+        self.recent.resize(RECENT, u32::MAX);
+        self.recent[place_of(name, of)] = at;
+        self.known[at as usize].number
+    }
+
+    /// A set of attributes, given as (name, value); the order does not matter.
+    pub fn attr_set(&mut self, names: &Interner, attributes: &mut [(Sym, Sym)]) -> AttrSetId {
+        attributes.sort_unstable();
+        if let Some(&id) = self.attr_sets.get(attributes) {
+            return id;
+        }
+        let id = names.attr_set(attributes);
+        self.attr_sets.insert(Box::from(&*attributes), id);
+        self.entries += 1;
+        id
+    }
+
+    /// To be called before each batch: forgets everything once too much has been remembered, and what was
+    /// asked for in another epoch.
+    pub fn trim(&mut self, names: &Interner) {
+        let epoch = names.epoch();
+        if self.entries > InternCache::MAX_ENTRIES || self.epoch != epoch {
+            *self = InternCache { epoch, ..InternCache::default() };
+        }
+    }
+}
+
+/// Names remembered as met lately.
+const RECENT: usize = 1 << RECENT_BITS;
+/// Ten thousand operations mostly find room; 64 KiB are still in the processor's caches.
+const RECENT_BITS: u32 = 14;
+
+/// Names differ at their end more than anywhere else. Those that do not take each other's place, and
+/// are looked up.
+#[inline]
+fn place_of(name: &[u8], of: u32) -> usize {
+    /// Odd, and without a pattern.
+    const MIX: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
+    let short = || name.iter().fold(0, |read: u64, byte| read << 8 | u64::from(*byte));
+    let part = |part: Option<&[u8; 8]>| part.map_or_else(short, |part| u64::from_le_bytes(*part));
+    let end = name.last_chunk();
+    let before = name.last_chunk::<16>().map_or(name.first_chunk(), |end| end.first_chunk());
+    let (end, before) = (part(end) ^ MIX[0], part(before) ^ MIX[1] ^ u64::from(of) << 32);
+    // All bits of one meet all bits of the other.
+    let mixed = u128::from(end) * u128::from(before);
+    usize::try_from((mixed ^ mixed >> 64) >> (64 - RECENT_BITS) & (RECENT as u128 - 1))
+        .unwrap_or_default()
+}
+
+#[inline]
+fn hash_of(hasher: &RandomState, name: &[u8], of: u32) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(name);
+    hasher.write_u32(of);
+    hasher.finish()
+}

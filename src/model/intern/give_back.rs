@@ -1,0 +1,135 @@
+//! Names that nobody uses are given back, so that names which somebody made up for an hour do not take
+//! the room of others for ever.
+//!
+//! A name goes once nobody has asked for it for some epochs and whoever keeps numbers does not hold it:
+//! the judge (what is normal, what is wrong) and the traces kept to be looked at say what they hold. What
+//! is on its way from a decoder to the judge needs no saying, because it takes minutes and an epoch is as
+//! long. The judge ends an epoch, by slices judged; nothing here reads a clock.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use foldhash::fast::RandomState;
+
+use super::table::ALWAYS;
+use super::{Interner, Members, OVERFLOW_SYM};
+use crate::model::{AttrSetId, KeyId, Span, Sym};
+
+type Set<T> = HashSet<T, RandomState>;
+
+/// Numbers that are kept somewhere, whether or not anybody asks for their names.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Epochs that a name is kept for after it was last asked for.
+    pub epochs: u32,
+    keys: Set<KeyId>,
+    names: Set<Sym>,
+    attr_sets: Set<AttrSetId>,
+}
+
+impl Held {
+    /// Nothing, yet.
+    pub fn new(epochs: u32) -> Held {
+        Held { epochs, ..Held::default() }
+    }
+
+    /// An operation, with its names.
+    pub fn key(&mut self, key: KeyId) {
+        self.keys.insert(key);
+    }
+
+    /// A service or a dependency.
+    pub fn name(&mut self, name: Sym) {
+        self.names.insert(name);
+    }
+
+    /// Everything that a span says.
+    pub fn span(&mut self, span: &Span) {
+        self.keys.insert(span.key);
+        self.names.extend(span.peer);
+        self.attr_sets.insert(span.attrs);
+    }
+
+    /// Whether it is an operation that is held.
+    pub fn has_key(&self, key: KeyId) -> bool {
+        self.keys.contains(&key)
+    }
+
+    /// Whether it is the name of a service or a dependency that is held.
+    pub fn has_name(&self, name: Sym) -> bool {
+        self.names.contains(&name)
+    }
+}
+
+impl Interner {
+    /// The epoch: counts up whenever names were given back. Who remembers numbers by their names asks
+    /// again in every epoch.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Operations, services, dependencies and attribute sets that were given back so far.
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
+    }
+
+    /// Ends the epoch: gives back whatever nobody has asked for since `held.epochs` epochs and is not in
+    /// `held`. Whoever asks for a name meanwhile waits, some milliseconds for a full table.
+    pub fn give_back(&self, held: &Held) {
+        let _nobody_asks = self.asking.write().unwrap_or_else(PoisonError::into_inner);
+        let oldest = (self.epoch() + 1).saturating_sub(held.epochs);
+        // From what names others to what is named.
+        let mut given_back = self.give_back_attr_sets(held, oldest);
+        given_back += self.give_back_keys(held, oldest);
+        let mut used: Set<Sym> = Set::default();
+        self.attr_sets.for_each(|set| used.extend(set.iter().flat_map(|&(name, of)| [name, of])));
+        given_back += leave(&self.strings, held, oldest, &used);
+        used.clear();
+        self.keys.for_each(|key| used.extend([key.service, key.name]));
+        given_back += leave(&self.services, held, oldest, &used);
+        for members in [&self.services, &self.strings] {
+            used.extend(members.iter().map(|member| *member.key()));
+        }
+        self.symbols.give_back(|_, number, seen| {
+            let name = Sym(number);
+            seen.is_before(ALWAYS) && !used.contains(&name) && !held.has_name(name)
+        });
+        self.given_back.fetch_add(given_back as u64, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn give_back_attr_sets(&self, held: &Held, oldest: u32) -> usize {
+        let gone = self.attr_sets.give_back(|_, number, seen| {
+            seen.is_before(oldest) && !held.attr_sets.contains(&AttrSetId(number))
+        });
+        gone.len()
+    }
+
+    fn give_back_keys(&self, held: &Held, oldest: u32) -> usize {
+        let gone = self
+            .keys
+            .give_back(|_, number, seen| seen.is_before(oldest) && !held.has_key(KeyId(number)));
+        let counted = gone.iter().filter(|key| key.name != OVERFLOW_SYM);
+        for key in counted {
+            self.operations.fetch_sub(1, Ordering::Relaxed);
+            if let Some(mut service) = self.services.get_mut(&key.service) {
+                service.operations = service.operations.saturating_sub(1);
+            }
+        }
+        gone.len()
+    }
+}
+
+/// Lets go of those of `members` that are idle and neither used nor held; returns how many.
+fn leave(members: &Members, held: &Held, oldest: u32, used: &Set<Sym>) -> usize {
+    let before = members.len();
+    members.retain(|name, member| {
+        !member.seen.is_before(oldest) || used.contains(name) || held.has_name(*name)
+    });
+    before - members.len()
+}
+
+#[cfg(test)]
+#[path = "give_back_tests.rs"]
+mod tests;
