@@ -23,10 +23,15 @@ pub(crate) async fn run(
     keys: usize,
     learn: Duration,
 ) -> anyhow::Result<String> {
+    // All scrapers are one peer: of its connections half may be a peer's, and memory for all of them is
+    // part of the limit.
     let settings = format!(
-        "names:\n  max_operations: {}\n  max_operations_per_service: 20000\npublish:\n  max_series: {}\n",
+        "names:\n  max_operations: {}\n  max_operations_per_service: 20000\npublish:\n  max_series: {}\n\
+         connections:\n  max: {}\n  max_per_peer: {}\nmemory_limit: 4GiB\n",
         keys * 2,
-        keys * 12
+        keys * 12,
+        4 * CROWD,
+        2 * CROWD
     );
     let server = Server::start(Kind::Laghound, programs, &settings);
     let shape = Shape { keys, trace: 8, open: 20_000, batch: 512 };
