@@ -114,12 +114,14 @@ class Prometheus:
         self._start(config, folder)
 
     @classmethod
-    def as_deployed(cls, deploy, groups, folder, alertmanager):
-        """With `deploy/prometheus/` as it is, but for the addresses; `groups` are static_configs of the scrape job."""
+    def as_deployed(cls, deploy, groups, others, folder, alertmanager):
+        """With `deploy/prometheus/` as it is, but for the addresses; `groups` are static_configs of the scrape job, and
+        `others` are scraped as well."""
         settings = yaml.safe_load((deploy / "prometheus.yml").read_text(encoding="utf-8"))
         settings["rule_files"] = [str(deploy / name) for name in settings["rule_files"]]
         settings["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
         settings["scrape_configs"][0]["static_configs"] = groups
+        settings["scrape_configs"].append({"job_name": "others", "static_configs": [{"targets": others}]})
         config = f"{folder}/prometheus.yml"
         Path(config).write_text(json.dumps(settings), encoding="utf-8")
         prometheus = cls.__new__(cls)
