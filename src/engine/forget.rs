@@ -79,8 +79,12 @@ impl Judge {
         if !std::mem::take(&mut self.forgetting.is_due) {
             return None;
         }
-        let eras = u32::try_from(self.params.detection.eras).unwrap_or(u32::MAX - 1);
-        let mut held = Held::new(eras + 1);
+        let EngineParams { assembly, detection, .. } = &self.params;
+        // From the decoder to the judge: until its trace closes, and its slice, perhaps ahead, is judged.
+        let on_the_way = assembly.max_age + assembly.max_span_ahead + detection.settle;
+        let era = detection.era.saturating_mul(detection.slice.0).max(1);
+        let eras = (detection.eras as u64).max(on_the_way.0.div_ceil(era));
+        let mut held = Held::new(u32::try_from(eras + 1).unwrap_or(u32::MAX));
         for node in self.history.nodes() {
             hold_node(&mut held, node.key);
         }

@@ -64,6 +64,10 @@ impl Setup {
         setup.params.max_nodes = 24;
         setup.params.max_paths = 40;
         setup.params.max_incidents = 3;
+        // What is idle is forgotten within minutes, after longer than a span may be late.
+        setup.params.detection.era = 12;
+        setup.params.detection.eras = 4;
+        setup.params.expire_after = Nanos::from_secs(120);
         setup.names.services = 6;
         setup.names.operations = 14;
         setup.names.operations_per_service = 5;

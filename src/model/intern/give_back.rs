@@ -3,8 +3,8 @@
 //!
 //! A name goes once nobody has asked for it for some epochs and whoever keeps numbers does not hold it:
 //! the judge (what is normal, what is wrong) and the traces kept to be looked at say what they hold. What
-//! is on its way from a decoder to the judge needs no saying, because it takes minutes and an epoch is as
-//! long. The judge ends an epoch, by slices judged; nothing here reads a clock.
+//! is on its way from a decoder to the judge needs no saying, because so many epochs are longer than that
+//! takes. The judge ends an epoch, by slices judged; nothing here reads a clock.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
