@@ -171,6 +171,7 @@ impl Config {
         let default = DetectionParams::default();
         DetectionParams {
             min_evidence: default.min_evidence / knobs.sensitivity,
+            min_evidence_of_pool: default.min_evidence_of_pool / knobs.sensitivity,
             min_evidence_of_claim: default.min_evidence_of_claim / knobs.sensitivity,
             min_standard_errors: default.min_standard_errors / knobs.sensitivity.sqrt(),
             min_rise: knobs.min_rise.0 as f64,

@@ -57,25 +57,32 @@ impl Age {
         Age { learned: 0, absorbed_upto: before, tainted_upto: 0, frozen: false, relearn: false }
     }
 
-    /// Moves on to the slice `now`. A slice becomes normal once it is older than the longest window,
-    /// or, while there is little history, once it is in the older half of it: so that a verdict is
-    /// possible after a minute, on a baseline at least as long as what is tested against it. It does
-    /// not matter whether every slice was moved to or some were skipped, because the more a slice has
-    /// aged, the more may be absorbed.
+    /// Moves on to the slice `now`. A slice becomes normal once it is older than the longest window, or,
+    /// while there is little history, earlier. It does not matter whether every slice was moved to or
+    /// some were skipped, because the more a slice has aged, the more may be absorbed.
     pub(super) fn advance(&mut self, now: Tick, params: &DetectionParams) {
         let [.., longest] = params.windows;
         while !self.frozen {
             let young = now - self.absorbed_upto.min(now);
-            if young <= ((self.learned + young) / 2).clamp(1, longest) {
+            if young <= Age::kept_out(self.learned + young, params) {
                 break;
             }
             // In the long run: all at once, for what has been idle for days.
-            let settled = self.learned >= longest && self.absorbed_upto >= self.tainted_upto;
+            let settled = self.learned >= 2 * longest && self.absorbed_upto >= self.tainted_upto;
             let slices = if settled { young - longest } else { 1 };
             self.absorbed_upto += slices;
             let learns = self.absorbed_upto > self.tainted_upto;
             self.learned += if learns { slices } else { 0 };
         }
+    }
+
+    /// How many slices of a history of so many are too young to be normal. At first half, so that a verdict
+    /// is possible after a minute, on a baseline at least as long as what is tested against it; then the
+    /// second longest window, until there is a baseline long enough to test the longest against.
+    fn kept_out(history: u64, params: &DetectionParams) -> u64 {
+        let [.., shorter, longest] = params.windows;
+        let until_then = history.saturating_sub(2 * longest).min(longest);
+        (history / 2).min(shorter).max(until_then).max(1)
     }
 
     /// What the age says at `now` to the figures that follow it.
@@ -155,6 +162,12 @@ mod tests {
 
     fn params() -> DetectionParams {
         DetectionParams::default()
+    }
+
+    #[test]
+    fn half_of_a_young_history_is_normal_and_in_the_long_run_all_but_the_longest_window() {
+        let kept_out = |history| Age::kept_out(history, &params());
+        assert_eq!([1, 12, 36, 90, 99, 108, 9_999].map(kept_out), [1, 6, 18, 18, 27, 36, 36]);
     }
 
     proptest! {

@@ -18,7 +18,7 @@ use super::graph::{Group, Pair};
 use super::histogram::{Dense, Distribution};
 use super::history::History;
 use super::overlap::losses;
-use super::params::{DetectionParams, EngineParams};
+use super::params::{DetectionParams, EngineParams, WINDOWS};
 use super::report;
 use super::roles::{Direction, Gap, Role, Roles};
 use super::rolling::{Cohort, Tick};
@@ -238,7 +238,7 @@ impl<'a> Cohorts<'a> {
 
     fn scene(&self) -> Scene<'_> {
         let Cohorts { history, roles, params, .. } = self;
-        Scene { history, roles, params, now: NOW }
+        Scene { history, roles, params, now: NOW, since: 0 }
     }
 
     fn entries_on_both_sides(&self) -> BTreeSet<Id> {
@@ -283,7 +283,7 @@ pub fn is_beyond_drift(rise: f64, usual: f64) -> bool {
 /// What is asked of sets: less evidence than of a stream, and less of a baseline.
 fn set_params(small: bool) -> DetectionParams {
     DetectionParams {
-        windows: [1; 3],
+        windows: [1; WINDOWS],
         min_baseline: 0,
         min_evidence: 8.0,
         // One slice is all there is, and how one set of this system differs from the next is unknown.

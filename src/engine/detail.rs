@@ -49,7 +49,7 @@ fn of_nodes(
     params: &DetectionParams,
     time_of: impl Fn(Tick) -> Timestamp,
 ) -> OperationDetail {
-    let [_, window, _] = params.windows;
+    let [_, window, ..] = params.windows;
     let (mut baseline, mut recent) = (Dense::default(), Dense::default());
     let mut eras: BTreeMap<Tick, Sparse> = BTreeMap::new();
     for node in nodes {

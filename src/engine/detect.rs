@@ -63,6 +63,8 @@ pub(super) struct Scene<'a> {
     pub params: &'a DetectionParams,
     /// The slice that just ended.
     pub now: Tick,
+    /// The first slice that is tested: those before it belong to an incident that is over.
+    pub since: Tick,
 }
 
 /// The deciles.
@@ -99,11 +101,19 @@ impl Shift {
 }
 
 /// Windows that end now, the shortest first.
-struct Windows<const N: usize> {
+pub(super) struct Windows<const N: usize> {
     /// How long each is, in slices.
-    slices: [u64; N],
+    pub slices: [u64; N],
     /// The oldest slice of each.
-    froms: [Tick; N],
+    pub froms: [Tick; N],
+}
+
+impl<const N: usize> Windows<N> {
+    /// Of so many slices up to the one that just ended.
+    pub(super) fn of(scene: &Scene<'_>, slices: [u64; N]) -> Windows<N> {
+        let from = |window| (scene.now + 1).saturating_sub(window).max(scene.since);
+        Windows { slices, froms: slices.map(from) }
+    }
 }
 
 /// The calls of a node in a window.
@@ -118,8 +128,7 @@ struct Recent<'a> {
 impl Scene<'_> {
     /// Tests everything in the windows of so many slices, taken apart in `parts`; the shortest stands first.
     pub(super) fn hot<const N: usize>(&self, windows: [u64; N], parts: &[Decomposition; N]) -> Hot {
-        let from = |window| (self.now + 1).saturating_sub(window);
-        let windows = Windows { slices: windows, froms: windows.map(from) };
+        let windows = Windows::of(self, windows);
         let mut hot = Hot::default();
         self.find_slower(&windows, parts, &mut hot);
         self.find_fan_outs(&windows, parts, &mut hot);
@@ -200,7 +209,7 @@ impl Scene<'_> {
 
     /// How many times more counts of calls vary than if each call were a request of its own, as far
     /// as is known before the node's own spread is.
-    fn dependence(&self, recent: &Dense, requests: u64) -> f64 {
+    pub(super) fn dependence(&self, recent: &Dense, requests: u64) -> f64 {
         let calls_a_request = recent.count() as f64 / requests.max(1) as f64;
         1.0 + self.params.dependence * (calls_a_request - 1.0).max(0.0)
     }
@@ -225,8 +234,10 @@ impl Scene<'_> {
             if share_rose(share, usual, least) < p.min_evidence * bursts {
                 return false;
             }
-            let slow =
-                |slice: Sparse| Share { slow: slice.count_above(cut), all: slice.count() as f64 };
+            let slow = |(_, slice): (Tick, Sparse)| Share {
+                slow: slice.count_above(cut),
+                all: slice.count() as f64,
+            };
             let slices = node.slices_since(from).map(slow);
             let worst = slices.max_by(|one, two| one.slow.total_cmp(&two.slow));
             let rest = worst.map_or(share, |worst| share.without(worst));
@@ -399,8 +410,8 @@ impl Scene<'_> {
 
     /// Structure needs longer to be known than speed: a call that is made once in a while is not new.
     fn is_known(&self, age: &Age) -> bool {
-        let [.., longest] = self.params.windows;
-        age.learned() >= 2 * longest
+        let [.., second, _] = self.params.windows;
+        age.learned() >= 2 * second
     }
 
     /// Critical nanoseconds of a group under an entry, on nodes with hardly a baseline.

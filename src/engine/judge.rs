@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::aggregate::{Delta, Id, SliceIndex};
 use super::attribute::{Attribution, attribute};
 use super::confidence::confidence;
-use super::decompose::decompose;
+use super::decompose::{Decomposition, decompose};
 use super::detail::{Named, detail};
 use super::detect::{Hot, Scene};
 use super::evidence::OperationDetail;
@@ -19,9 +19,9 @@ use super::forget::Forgetting;
 use super::gather::gather;
 use super::history::History;
 use super::operations::Operations;
-use super::params::{DetectionParams, EngineParams};
+use super::params::{DetectionParams, EngineParams, WINDOWS};
 use super::report;
-use super::roles::{Party, Role, Roles};
+use super::roles::{Party, Roles};
 use super::rolling::{Cohort, Tick};
 use super::tally::Tally;
 use super::timeline::Timeline;
@@ -45,6 +45,8 @@ pub struct Judge {
     pub(super) candidate: Hot,
     pub(super) open: Option<OpenIncident>,
     pub(super) closed: VecDeque<Incident>,
+    /// The last slice of the last incident that is over.
+    pub(super) over: Tick,
     pub(super) incidents: u64,
     pub(super) detection_delays: Vec<f64>,
     pub(super) timeline: Timeline,
@@ -74,6 +76,10 @@ impl Judge {
     /// A cause of so much of the time is felt whatever the traffic mix makes of the sum.
     const LARGE: f64 = 1.0 / 3.0;
 
+    /// So many windows, the shortest ones, are tested place by place. The longest is for what is too rare for
+    /// that: within it any place has waves of its own.
+    const PLACES: usize = WINDOWS - 1;
+
     /// Delays kept for the histogram.
     const MAX_DELAYS: usize = 10_000;
 
@@ -92,6 +98,7 @@ impl Judge {
             candidate: Hot::default(),
             open: None,
             closed: VecDeque::new(),
+            over: 0,
             incidents: 0,
             detection_delays: Vec::new(),
             timeline: Timeline::default(),
@@ -205,10 +212,12 @@ impl Judge {
         names: &Interner,
     ) -> Option<Event> {
         self.begin_slice(slice, names);
-        let hot = self.hot(|entry| self.is_known(entry), self.params.detection);
+        let (mut hot, parts) = self.hot(|entry| self.is_known(entry), self.params.detection);
+        let lately = !hot.is_empty();
+        self.scene().find_pooled(self.params.detection.windows, &parts, &mut hot);
         match self.open.take() {
             None => self.consider(hot, now, names),
-            Some(open) => self.follow_up(open, hot, names),
+            Some(open) => self.follow_up(open, hot, lately, names),
         }
     }
 
@@ -240,21 +249,29 @@ impl Judge {
         self.history.entry(entry).sums.baseline().requests >= least
     }
 
-    fn scene(&self) -> Scene<'_> {
+    pub(super) fn scene(&self) -> Scene<'_> {
         Scene {
             history: &self.history,
             roles: &self.roles,
             params: &self.params.detection,
             now: self.tick,
+            since: self.over + 1,
         }
     }
 
     /// What is hot in any window, under the entries that `chosen` picks.
-    fn hot(&self, chosen: impl Fn(Id) -> bool, params: DetectionParams) -> Hot {
+    fn hot(
+        &self,
+        chosen: impl Fn(Id) -> bool,
+        params: DetectionParams,
+    ) -> (Hot, [Decomposition; WINDOWS]) {
         let scene = Scene { params: &params, ..self.scene() };
-        let windows = params.windows.map(|window| Cohort::newest(window, self.tick));
+        let newest = |window| Cohort::newest(window, self.tick).not_before(self.over + 1);
+        let windows = params.windows.map(newest);
         let parts = decompose(scene.history, &windows, chosen, &params);
-        scene.hot(params.windows, &parts)
+        let shorter = params.windows.first_chunk::<{ Judge::PLACES }>().zip(parts.first_chunk());
+        let hot = shorter.map(|(windows, parts)| scene.hot(*windows, parts));
+        (hot.unwrap_or_default(), parts)
     }
 
     /// No incident is open: does one open?
@@ -308,7 +325,13 @@ impl Judge {
     }
 
     /// An incident is open: does it go on, change or end?
-    fn follow_up(&mut self, mut open: OpenIncident, hot: Hot, names: &Interner) -> Option<Event> {
+    fn follow_up(
+        &mut self,
+        mut open: OpenIncident,
+        hot: Hot,
+        lately: bool,
+        names: &Interner,
+    ) -> Option<Event> {
         let lasted = self.judged_until().since(open.published.start);
         if lasted > self.params.detection.adopt_after {
             return Some(self.close(open, true));
@@ -318,7 +341,7 @@ impl Judge {
         let per_slice = self.attribute(now, &open.affected, &open.hot, &believed);
         self.add_up(&per_slice);
         self.timeline.charge(self.start_of(self.tick), &per_slice, &self.roles);
-        if hot.is_empty() {
+        if hot.is_empty() || !(lately || self.still_goes_on(&open)) {
             open.quiet += 1;
             if open.quiet >= self.params.detection.close_after {
                 return Some(self.close(open, false));
@@ -376,6 +399,7 @@ impl Judge {
                 self.history.node_mut(node).age.thaw(open.last_hot);
             }
         }
+        self.over = open.last_hot;
         let mut incident = open.published;
         incident.end = Some(self.end_of(open.last_hot));
         self.closed.push_front(incident.clone());
@@ -394,7 +418,7 @@ impl Judge {
             min_slow: 2.0,
             ..detection
         };
-        self.hot(|entry| affected.contains(&entry), params).nodes
+        self.hot(|entry| affected.contains(&entry), params).0.nodes
     }
 
     fn attribute(
@@ -452,19 +476,6 @@ impl Judge {
         !suspects.is_empty() && (stands_out || self.streak >= p.open_after + p.open_later)
     }
 
-    /// The slowdown has not ended meanwhile: in the last third of its slices a call of what is hot
-    /// still costs at least a quarter of the rise. Where none was made nothing is known to have ended.
-    fn goes_on(&self, onset: Tick, hot: &Hot, affected: &BTreeSet<Id>) -> bool {
-        let slices = self.tick + 1 - onset.min(self.tick);
-        if slices < self.params.detection.min_lasting {
-            return false;
-        }
-        let last = (slices / 3).max(2).min(slices);
-        let (heat, calls) = self.heat(Cohort::since(onset), hot, affected);
-        let (newest, newest_calls) = self.heat(Cohort::since(self.tick + 1 - last), hot, affected);
-        newest * calls as f64 >= 0.25 * heat * newest_calls as f64
-    }
-
     /// Entries under which something hot occurs.
     fn entries_with(&self, hot: &Hot) -> BTreeSet<Id> {
         let parents = hot.fan_outs.iter().map(|&(parent, _)| parent);
@@ -474,44 +485,6 @@ impl Judge {
         let known = entries.filter(|&entry| self.is_known(entry));
         let structure = hot.new_operations.iter().chain(&hot.overlaps);
         known.chain(structure.map(|&(entry, _)| entry)).collect()
-    }
-
-    /// Where the sum of what is hot begins to rise: each slice counts for what it has beyond half of
-    /// what the newest ones have.
-    fn onset(&self, hot: &Hot, affected: &BTreeSet<Id>) -> Tick {
-        let [.., longest] = self.params.detection.windows;
-        let first = (self.tick + 1).saturating_sub(longest).max(1);
-        let heat: Vec<f64> =
-            (first..=self.tick).map(|tick| self.heat(Cohort::at(tick), hot, affected).0).collect();
-        let newest = &heat[heat.len().saturating_sub(3)..];
-        let half = newest.iter().sum::<f64>() / newest.len().max(1) as f64 / 2.0;
-        let mut best = (f64::MIN, self.tick);
-        let mut sum = 0.0;
-        for (back, heat) in (0..).zip(heat.iter().rev()) {
-            sum += heat - half;
-            if sum >= best.0 {
-                best = (sum, self.tick - back);
-            }
-        }
-        best.1
-    }
-
-    /// Nanoseconds that hot things cost above expectation, and their calls.
-    fn heat(&self, cohort: Cohort, hot: &Hot, affected: &BTreeSet<Id>) -> (f64, u64) {
-        let attribution = attribute(&self.scene(), cohort, affected, hot, &BTreeSet::new());
-        let nodes = attribution.parts.nodes.iter().filter(|(id, _)| hot.nodes.contains(id));
-        let (slower, calls) = nodes.fold((0.0, 0), |(slower, calls), (_, part)| {
-            (slower + part.per_call.saturating_add(part.new) as f64, calls + part.calls)
-        });
-        use super::verdict::Reason::{CallCount, LostParallelism, NewOperation};
-        let claims = attribution.accused.iter().flat_map(|accused| &accused.claims);
-        let others = claims.filter(|claim| {
-            matches!(claim.reason, CallCount | NewOperation | LostParallelism)
-                || matches!(self.roles.of(claim.node), Role::Failure(_))
-        });
-        let (others, other_calls) = others
-            .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));
-        (slower + others, calls + other_calls)
     }
 
     /// What is affected stops learning, with everything that occurs under it.
@@ -537,6 +510,7 @@ impl Judge {
             roles: &self.roles,
             params: &self.params.detection,
             now: self.tick,
+            since: self.over + 1,
         };
         self.tally.add(&scene, attribution, until);
     }

@@ -141,8 +141,8 @@ impl Node {
     }
 
     /// Self-times of the slices from `from` on, by slice.
-    pub(super) fn slices_since(&self, from: Tick) -> impl Iterator<Item = Sparse> {
-        self.calls.recent().since(from).map(|(_, calls)| calls.histogram)
+    pub(super) fn slices_since(&self, from: Tick) -> impl Iterator<Item = (Tick, Sparse)> {
+        self.calls.recent().since(from).map(|(tick, calls)| (tick, calls.histogram))
     }
 
     /// Self-times of the slices from `from` on, added to `into`; returns the requests they occurred in.

@@ -191,7 +191,7 @@ impl State {
         let Scratch { baseline, recent } = scratch;
         recent.clear();
         let detection = &params.detection;
-        let [_, window, _] = detection.windows;
+        let [_, window, ..] = detection.windows;
         for &id in &self.nodes {
             history.node(id).window((now + 1).saturating_sub(window), recent);
         }

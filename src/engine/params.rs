@@ -78,6 +78,9 @@ impl Default for AssemblyParams {
     }
 }
 
+/// How many windows are tested.
+pub const WINDOWS: usize = 4;
+
 /// What is learned, and what is believed. Windows are counted in slices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DetectionParams {
@@ -87,7 +90,7 @@ pub struct DetectionParams {
     pub settle: Nanos,
     /// The windows tested, each ending with the newest slice; the last also keeps an onset out of
     /// the baseline.
-    pub windows: [u64; 3],
+    pub windows: [u64; WINDOWS],
     /// Slices that make an era; the baseline forgets by eras.
     pub era: u64,
     /// Eras that the baseline holds.
@@ -110,6 +113,8 @@ pub struct DetectionParams {
     pub adopt_after: Nanos,
     /// Evidence that a share of slow calls rose, in nats.
     pub min_evidence: f64,
+    /// The same of places taken together: each is in several pools, and a wave meets all of a pool at once.
+    pub min_evidence_of_pool: f64,
     /// Evidence that is enough for a claim once an incident is open, in nats.
     pub min_evidence_of_claim: f64,
     /// Evidence that a rare operation's mean rose, in standard errors.
@@ -192,18 +197,19 @@ impl Default for DetectionParams {
         DetectionParams {
             slice: Nanos::from_secs(5),
             settle: Nanos::from_secs(6),
-            windows: [3, 12, 18],
+            windows: [3, 12, 18, 36],
             era: 60,
             eras: 6,
             min_baseline: 6,
             open_after: 2,
             min_lasting: 4,
-            open_later: 2,
+            open_later: 4,
             clear_score: 0.5,
             close_after: 6,
             cohort: 60,
             adopt_after: Nanos::from_secs(8 * 3600),
             min_evidence: 16.0,
+            min_evidence_of_pool: 24.0,
             min_evidence_of_claim: 5.0,
             min_standard_errors: 8.0,
             min_evidence_of_rest: 4.0,

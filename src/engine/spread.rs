@@ -139,6 +139,13 @@ pub(super) fn reach(number: usize, cuts: &[f64; CUTS]) -> f64 {
     if number > FAR { cuts[number] / cuts[FAR] } else { 1.0 }
 }
 
+/// By how many times a cut lies beyond what is normal. By the same tail, calls above it are as much rarer
+/// than calls above all that were seen.
+pub(super) fn beyond(number: usize, cuts: &[f64; CUTS]) -> f64 {
+    let highest = (cuts[FAR] - 10e6) / 6.0;
+    (cuts[number] / highest.max(1.0)).max(1.0)
+}
+
 /// A quantile with room for drift.
 pub(super) fn slackened(nanos: f64, params: &DetectionParams) -> f64 {
     nanos * (1.0 + params.slack_ratio) + params.slack
@@ -153,6 +160,16 @@ mod tests {
     use super::*;
     use crate::engine::histogram::{Dense, bucket_of};
     use crate::model::Nanos;
+
+    #[test]
+    fn a_cut_is_beyond_what_is_normal_by_its_ratio_to_the_highest() {
+        let limits = cuts(&slice(&[10; 200]), &DetectionParams::default());
+        let highest = slice(&[10; 200]).quantile(0.99);
+        for (number, factor, more) in [(3, 2.5, 3e6), (4, 6.0, 10e6), (6, 150.0, 250e6)] {
+            let exact = factor + more / highest;
+            assert!((beyond(number, &limits) - exact).abs() < 1e-6 * exact, "{number}");
+        }
+    }
 
     fn slice(values_ms: &[u64]) -> Sparse {
         let counts = values_ms.iter().map(|&ms| (bucket_of(Nanos::from_millis(ms)), 1));

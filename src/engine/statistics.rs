@@ -40,6 +40,47 @@ impl Share {
     }
 }
 
+/// Slow calls of several places, each against what is normal there. Of all that are known of, before and
+/// now, chance puts as many into the window as it has of the calls: one test, in which a change of the
+/// places' shares of the traffic is no rise.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Together {
+    /// Recent slow ones.
+    pub slow: f64,
+    /// All slow ones.
+    all: f64,
+    /// How many of them chance makes recent.
+    expected: f64,
+}
+
+impl Together {
+    /// Adds a place.
+    pub(super) fn add(&mut self, recent: Share, baseline: Share) {
+        let all = recent.slow + baseline.slow;
+        self.slow += recent.slow;
+        self.all += all;
+        self.expected += all * recent.all / (recent.all + baseline.all);
+    }
+
+    /// What is left without some recent slow ones.
+    pub(super) fn without(self, slow: f64) -> Together {
+        let all = self.all - slow;
+        let expected = if self.all > 0.0 { all * self.expected / self.all } else { 0.0 };
+        Together { slow: self.slow - slow, all, expected }
+    }
+
+    /// Nats that more of the slow ones are recent than chance makes them; zero if there are fewer.
+    pub(super) fn evidence(self) -> f64 {
+        if self.slow <= self.expected {
+            return 0.0;
+        }
+        let term = |count: f64, expected: f64| {
+            if count > 0.0 && expected > 0.0 { count * (count / expected).ln() } else { 0.0 }
+        };
+        term(self.slow, self.expected) + term(self.all - self.slow, self.all - self.expected)
+    }
+}
+
 /// A sample by its size, mean and variance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moments {
@@ -96,6 +137,32 @@ mod tests {
         assert_eq!(share_rose(share(5.0, 100.0), share(50.0, 100.0), 5.0), 0.0);
         assert_eq!(share_rose(share(4.0, 4.0), share(0.0, 1000.0), 5.0), 0.0);
         assert_eq!(share_rose(share(0.0, 0.0), share(0.0, 0.0), 0.0), 0.0);
+    }
+
+    fn together(places: &[(Share, Share)]) -> Together {
+        let mut all = Together::default();
+        places.iter().for_each(|&(recent, baseline)| all.add(recent, baseline));
+        all
+    }
+
+    #[test]
+    fn slow_calls_of_several_places_add_up_to_the_evidence_of_one_place_with_all_of_them() {
+        // By hand: 10 slow ones, all recent, where chance makes 5 so.
+        let one = together(&[(share(10.0, 10.0), share(0.0, 10.0))]);
+        assert!((one.evidence() - 10.0 * 2f64.ln()).abs() < 1e-12);
+        let halves = together(&[(share(5.0, 5.0), share(0.0, 5.0)); 2]);
+        assert!((halves.evidence() - one.evidence()).abs() < 1e-12);
+        // Two of them gone: 8 where chance makes 4 so.
+        assert!((one.without(2.0).evidence() - 8.0 * 2f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn more_traffic_to_where_calls_are_slow_anyway_is_no_rise() {
+        let places =
+            [(share(1.0, 100.0), share(1.0, 100.0)), (share(50.0, 100.0), share(5.0, 10.0))];
+        assert_eq!(together(&places).evidence(), 0.0);
+        let thrown_together = share_rose(share(51.0, 200.0), share(6.0, 110.0), 5.0);
+        assert!(thrown_together > 10.0, "{thrown_together}");
     }
 
     #[test]

@@ -74,6 +74,7 @@ knobs! {
     detection.close_after,
     detection.cohort,
     detection.min_evidence,
+    detection.min_evidence_of_pool,
     detection.min_evidence_of_claim,
     detection.min_evidence_of_rest,
     detection.min_standard_errors,

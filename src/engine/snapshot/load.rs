@@ -128,6 +128,7 @@ impl<'a> Loader<'a> {
         judge.empty_run = begin.empty_run;
         judge.streak = begin.streak;
         judge.incidents = begin.incidents;
+        judge.over = begin.over.min(begin.tick);
         judge.history.set_judged(begin.tick, judged);
         Ok(Loader {
             judge,

@@ -80,6 +80,9 @@ pub(super) struct Begin {
     /// The slices last judged, ascending; their ticks are consecutive and end with `tick`.
     #[prost(uint64, repeated, tag = "8")]
     pub judged: Vec<u64>,
+    /// The last slice of the last incident that is over.
+    #[prost(uint64, tag = "9")]
+    pub over: u64,
 }
 
 /// A set of attributes.

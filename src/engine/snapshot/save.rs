@@ -35,6 +35,7 @@ pub(super) fn save(judge: &Judge, names: &Interner, out: &mut dyn Write) -> io::
         candidate,
         open,
         closed,
+        over,
         incidents,
         detection_delays: _, // those of this process
         timeline: _,         // for looking at
@@ -51,6 +52,7 @@ pub(super) fn save(judge: &Judge, names: &Interner, out: &mut dyn Write) -> io::
         streak: *streak,
         incidents: *incidents,
         judged: history.judged_slices().collect(),
+        over: *over,
     }))?;
     writer.graph(judge, &kept)?;
     let hot = writer.hot(history, &kept, candidate)?;

@@ -53,7 +53,8 @@ impl Pair {
 /// Slices that may be judged without data: the longest window and the quiet end of an incident.
 fn most_empty_slices() -> u64 {
     let detection = EngineParams::default().detection;
-    detection.windows[2] + u64::from(detection.close_after)
+    let [.., longest] = detection.windows;
+    longest + u64::from(detection.close_after)
 }
 
 #[test]

@@ -114,6 +114,23 @@ pub(super) fn stalls_in_a_tenth_of_the_calls() -> Case {
     named("stalls_in_a_tenth_of_the_calls", what, 60, culprit)
 }
 
+/// At one request a second, in one call of twelve, whatever is called: three slow calls a minute of any one
+/// operation. What no operation shows alone, the service shows.
+pub(super) fn stalls_at_one_request_a_second() -> Case {
+    let (learned, ends) = (1_200, 1_440);
+    let by = Nanos::from_millis(400);
+    let what = What::Stalls { service: "catalog".into(), probability: 0.08, by };
+    let traffic = Traffic::constant(1.0);
+    let scenario = Scenario::new(shop(), 1_620).traffic(traffic);
+    let faults =
+        vec![Culprit { pattern: Some("intermittent"), ..culprit("catalog", SERVICE, SELF_TIME) }];
+    Case {
+        name: "stalls_at_one_request_a_second",
+        scenario: scenario.fault(Fault::new(what, learned, ends)),
+        expect: Expect::Names { faults, within: Nanos::from_secs(120) },
+    }
+}
+
 pub(super) fn a_slow_ramp() -> Case {
     let mut case = named("a_slow_ramp", slow_service("accounts", 60), 90, sustained("accounts"));
     case.scenario.faults[0].ramp = Nanos::from_secs(120);
