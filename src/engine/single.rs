@@ -31,7 +31,7 @@ pub struct RestoredEngine {
     pub baselines: bool,
 }
 
-/// The shard, of `shards`, that owns a trace.
+/// The shard, of `shards`, that owns a trace: the same in every process.
 pub fn shard_of(trace: TraceId, shards: usize) -> usize {
     let id = trace.get();
     #[allow(clippy::cast_possible_truncation)] // mixing: all bits count, none is a quantity

@@ -7,6 +7,7 @@ mod cgroup;
 pub mod clock;
 pub mod evidence;
 pub mod intake;
+mod lanes;
 pub mod log_lines;
 mod memory;
 pub mod net;

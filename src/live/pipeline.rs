@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use super::books::Books;
 use super::budget::Permit;
 use super::clock::Clock;
+use super::lanes::Lanes;
 use super::snapshot::image::Image;
 use super::snapshot::saver::Saver;
+use crate::engine::EngineParams;
 use crate::engine::account::Account;
 use crate::engine::aggregate::Delta;
 use crate::engine::evidence::OperationDetail;
@@ -28,7 +30,6 @@ use crate::engine::sampler::Samples;
 use crate::engine::shard::Shard;
 use crate::engine::snapshot;
 use crate::engine::verdict::{Board, Event};
-use crate::engine::{EngineParams, shard_of};
 use crate::model::{Interner, Nanos, SpanRecord, Timestamp};
 use crate::publish::api::{Beat, Busy, OperationName};
 use crate::publish::log;
@@ -91,6 +92,8 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     /// `None` once closed. Read by every request, written once.
     lanes: ArcSwapOption<Vec<Sender<Parcel>>>,
+    /// Who takes which.
+    dealer: Lanes,
     /// `None` once closed: the judge ends when nobody can reach it any more.
     to_judge: ArcSwapOption<SyncSender<ToJudge>>,
 }
@@ -158,7 +161,10 @@ impl Pipeline {
         let judge = thread.spawn(move || judge.run(&from_shards))?;
         let lanes = ArcSwapOption::from_pointee(lanes);
         let to_judge = ArcSwapOption::from_pointee(to_judge);
-        Ok((Pipeline { shared, lanes, to_judge }, Threads { shards, judge }))
+        Ok((
+            Pipeline { shared, lanes, dealer: Lanes::default(), to_judge },
+            Threads { shards, judge },
+        ))
     }
 
     /// Hands over the spans of one request, all or nothing. The permit is held until they have been
@@ -191,7 +197,7 @@ impl Pipeline {
         }
         let mut dealt: Vec<Vec<SpanRecord>> = vec![Vec::new(); count];
         for record in records {
-            dealt[shard_of(record.trace, count)].push(record);
+            dealt[self.dealer.of(record.trace, count)].push(record);
         }
         for (lane, records) in lanes.iter().zip(dealt) {
             if !records.is_empty() {

@@ -158,6 +158,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_prepared_against_one_table_do_not_meet_in_another() {
+        const IDS: usize = 300;
+        // The part, and the place within a part that has room for 64: 4,096 cells.
+        let cell = |hasher: &IdHasher, trace| {
+            let (part, tag) = hasher.hash(trace).apart();
+            part << 6 | (spread(tag) & 63) as usize
+        };
+        let fullest = |hasher: &IdHasher, ids: &[TraceId]| {
+            let mut cells = vec![0; PARTS << 6];
+            ids.iter().for_each(|&trace| cells[cell(hasher, trace)] += 1);
+            cells.into_iter().max()
+        };
+        let (one, other) = (IdHasher::default(), IdHasher::default());
+        let prepared: Vec<TraceId> =
+            (0..).map(id).filter(|&trace| cell(&one, trace) == 0).take(IDS).collect();
+        assert_eq!(fullest(&one, &prepared), Some(IDS));
+        // That seven of 300 meet by chance happens once in a hundred million runs.
+        assert!(fullest(&other, &prepared) < Some(7));
+    }
+
+    #[test]
     fn a_set_knows_what_it_was_given() {
         let (hasher, mut set) = (IdHasher::default(), IdSet::new());
         for trace in (0..1_000).chain(0..1_000).map(id) {

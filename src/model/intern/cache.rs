@@ -182,3 +182,27 @@ fn hash_of(hasher: &RandomState, name: &[u8], of: u32) -> u64 {
     hasher.write_u32(of);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_prepared_against_one_cache_do_not_meet_in_another() {
+        const NAMES: usize = 300;
+        let cell = |hasher: &RandomState, name: u64| {
+            let [low, high, ..] = hash_of(hasher, &name.to_le_bytes(), 0).to_le_bytes();
+            usize::from(u16::from_le_bytes([low, high]) % 4_096)
+        };
+        let fullest = |hasher: &RandomState, names: &[u64]| {
+            let mut cells = [0; 4_096];
+            names.iter().for_each(|&name| cells[cell(hasher, name)] += 1);
+            cells.into_iter().max()
+        };
+        let (one, other) = (InternCache::default().hasher, InternCache::default().hasher);
+        let prepared: Vec<u64> = (0..).filter(|&name| cell(&one, name) == 0).take(NAMES).collect();
+        assert_eq!(fullest(&one, &prepared), Some(NAMES));
+        // That seven of 300 meet by chance happens once in a hundred million runs.
+        assert!(fullest(&other, &prepared) < Some(7));
+    }
+}
