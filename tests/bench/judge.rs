@@ -1,9 +1,13 @@
-//! What judging costs: CPU time a slice and bytes a key, against the number of keys.
+//! What judging costs: CPU time a slice and bytes a key, against the number of keys; and what its thread does
+//! now and then, taking a snapshot and giving names back, and how long others wait for that.
 //!
 //! `cargo run --profile fast --example bench_judge [KEYS...]`. Made-up sums go straight to the judge, as shards
 //! would hand them over; making them is not counted. It knows no spans, so it says nothing of decoding.
 
 use std::fs;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use laghound::engine::EngineParams;
 use laghound::engine::aggregate::{
@@ -12,8 +16,10 @@ use laghound::engine::aggregate::{
 };
 use laghound::engine::histogram::{Sparse, bucket_of};
 use laghound::engine::judge::Judge;
+use laghound::engine::snapshot;
+use laghound::live::snapshot::image::Image;
 use laghound::model::{
-    AttrSetId, InternLimits, Interner, KeyId, Nanos, SpanKind, Sym, Timestamp, TraceId,
+    AttrSetId, Held, InternLimits, Interner, KeyId, Nanos, SpanKind, Sym, Timestamp, TraceId,
 };
 
 /// Keys of one request: an entry, three calls of other services, their work, and a query of each.
@@ -30,13 +36,101 @@ fn main() {
         "| keys | active | CPU ms a slice, median | longest | board, ms | bytes a key | resident bytes a key |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for keys in asked {
-        measure(keys);
+    let rare: Vec<String> = asked.into_iter().map(measure).collect();
+    println!("\n| keys | snapshot, CPU ms | MiB | MiB as it lies on the disk |\n|---|---|---|---|");
+    rare.iter().for_each(|line| println!("{line}"));
+    println!(
+        "\n| names | given back | CPU ms | longest wait of who asks for a name, ms |\n|---|---|---|---|"
+    );
+    println!("{}", names_given_back());
+}
+
+/// What a snapshot costs the judge's thread.
+fn snapshot_of(bench: &Bench, keys: usize) -> String {
+    let mut content = 0;
+    let start = cpu_nanos();
+    let image = Image::take(Timestamp::default(), |out| {
+        let mut counted = Counted { out, bytes: 0 };
+        snapshot::save(&bench.judge, &bench.names, &mut counted)?;
+        content = counted.bytes;
+        Ok(())
+    });
+    let cpu = cpu_nanos() - start;
+    let image = image.expect("memory takes whatever is written to it");
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let (content, file) = (mib(content), mib(image.bytes().len()));
+    format!("| {keys} | {:.0} | {content:.1} | {file:.1} |", cpu as f64 / 1e6)
+}
+
+/// A writer that counts.
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    bytes: usize,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(buffer)?;
+        self.bytes += written;
+        Ok(written)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }
 
-/// Fills a baseline, then measures with everything active, with a tenth, and in an incident of all.
-fn measure(keys: usize) {
+/// Fills every table of names to its default limit and has half of it given back, while somebody asks for a
+/// name again and again.
+#[allow(clippy::disallowed_methods)] // a wait is what is measured
+fn names_given_back() -> String {
+    let limits = InternLimits::default();
+    let names = Interner::new(limits);
+    let fill = |part: usize| {
+        let text = |what: &str, number: usize| format!("{what} {part} {number}").into_bytes();
+        for number in 0..limits.services / 2 {
+            let service = names.service(&text("service", number));
+            for operation in 0..limits.operations / limits.services {
+                names.key(service, &text("GET /operation", operation), SpanKind::Server);
+            }
+        }
+        let name = names.string(b"name");
+        for number in 0..limits.strings / 2 {
+            let value = names.string(&text("value", number));
+            names.attr_set(&mut [(name, value)]);
+        }
+    };
+    fill(0);
+    names.give_back(&Held::new(1));
+    fill(1);
+    let (begun, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (cpu, longest) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !ended.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                names.string(b"name");
+                begun.store(true, Ordering::Relaxed);
+                longest = longest.max(began.elapsed());
+            }
+            longest
+        });
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        let began = cpu_nanos();
+        names.give_back(&Held::new(1));
+        let cpu = cpu_nanos() - began;
+        ended.store(true, Ordering::Relaxed);
+        (cpu, asking.join().expect("asking cannot fail"))
+    });
+    let all = limits.services + limits.operations + limits.strings + limits.attr_sets;
+    let (cpu, longest) = (cpu as f64 / 1e6, longest.as_secs_f64() * 1e3);
+    format!("| {all} | {} | {cpu:.1} | {longest:.1} |", names.given_back())
+}
+
+/// Fills a baseline, then measures with everything active, with a tenth, and in an incident of all; returns what
+/// a snapshot costs.
+fn measure(keys: usize) -> String {
     let before = resident();
     let mut bench = Bench::new(keys);
     let full = if keys > 20_000 { 60 } else { 400 };
@@ -62,6 +156,7 @@ fn measure(keys: usize) {
         );
     }
     assert_eq!(bench.incidents, 1, "the last stretch is an incident, and nothing else is");
+    snapshot_of(&bench, keys)
 }
 
 struct Bench {

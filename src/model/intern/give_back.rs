@@ -75,19 +75,40 @@ impl Interner {
     }
 
     /// Ends the epoch: gives back whatever nobody has asked for since `held.epochs` epochs and is not in
-    /// `held`. Whoever asks for a name meanwhile waits, some milliseconds for a full table.
+    /// `held`. Whoever asks for a name meanwhile waits while one of the tables is gone through, not all of
+    /// them: from what names others to what is named, each step leaves only what is used or was asked for.
     pub fn give_back(&self, held: &Held) {
-        let _nobody_asks = self.asking.write().unwrap_or_else(PoisonError::into_inner);
         let oldest = (self.epoch() + 1).saturating_sub(held.epochs);
-        // From what names others to what is named.
-        let mut given_back = self.give_back_attr_sets(held, oldest);
-        given_back += self.give_back_keys(held, oldest);
+        let mut given_back = self.while_nobody_asks(|| self.give_back_attr_sets(held, oldest));
+        given_back += self.while_nobody_asks(|| self.give_back_keys(held, oldest));
+        given_back += self.while_nobody_asks(|| self.give_back_strings(held, oldest));
+        given_back += self.while_nobody_asks(|| self.give_back_services(held, oldest));
+        self.while_nobody_asks(|| self.give_back_symbols(held));
+        self.given_back.fetch_add(given_back as u64, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn while_nobody_asks<T>(&self, step: impl FnOnce() -> T) -> T {
+        let _nobody_asks = self.asking.write().unwrap_or_else(PoisonError::into_inner);
+        step()
+    }
+
+    fn give_back_strings(&self, held: &Held, oldest: u32) -> usize {
         let mut used: Set<Sym> = Set::default();
         self.attr_sets.for_each(|set| used.extend(set.iter().flat_map(|&(name, of)| [name, of])));
-        given_back += leave(&self.strings, held, oldest, &used);
-        used.clear();
+        leave(&self.strings, held, oldest, &used)
+    }
+
+    fn give_back_services(&self, held: &Held, oldest: u32) -> usize {
+        let mut used: Set<Sym> = Set::default();
+        self.keys.for_each(|key| used.extend([key.service]));
+        leave(&self.services, held, oldest, &used)
+    }
+
+    /// Symbols are in use as long as anything is named by them.
+    fn give_back_symbols(&self, held: &Held) {
+        let mut used: Set<Sym> = Set::default();
         self.keys.for_each(|key| used.extend([key.service, key.name]));
-        given_back += leave(&self.services, held, oldest, &used);
         for members in [&self.services, &self.strings] {
             used.extend(members.iter().map(|member| *member.key()));
         }
@@ -95,8 +116,6 @@ impl Interner {
             let name = Sym(number);
             seen.is_before(ALWAYS) && !used.contains(&name) && !held.has_name(name)
         });
-        self.given_back.fetch_add(given_back as u64, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     fn give_back_attr_sets(&self, held: &Held, oldest: u32) -> usize {
