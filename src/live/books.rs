@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_law_holds_after_every_step() {
-        let books = Books::new(&["overloaded"], &["bad_data"]);
+        let books = Books::new(&["overload"], &["bad_data"]);
         books.accept(Transport::Grpc, 10);
         assert!(books.read().is_balanced());
         let before = Account::default();
@@ -106,6 +106,6 @@ mod tests {
         assert!(ledger.is_balanced());
         assert_eq!((ledger.pending_spans, ledger.pending_traces), (3, 1));
         assert_eq!(ledger.dropped["late"], 1);
-        assert_eq!(ledger.refused[&(Transport::Http, "overloaded")], 0);
+        assert_eq!(ledger.refused[&(Transport::Http, "overload")], 0);
     }
 }

@@ -55,7 +55,7 @@ pub trait Permit: Send + 'static {
     fn shrink(&mut self, bytes: usize);
 }
 
-/// The reason under which spans of an overloaded moment are counted.
+/// The reason under which spans and requests of an overloaded moment are counted.
 pub const OVERLOAD: &str = "overload";
 
 /// No room at the moment.
@@ -128,7 +128,7 @@ impl Failure {
             Failure::TooLarge => "too_large",
             Failure::UnsupportedEncoding => "unsupported_encoding",
             Failure::UnsupportedMediaType => "unsupported_media_type",
-            Failure::Overloaded => "overloaded",
+            Failure::Overloaded => OVERLOAD,
             Failure::Aborted => "aborted",
             Failure::TimedOut => "timed_out",
         }

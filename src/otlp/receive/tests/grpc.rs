@@ -76,7 +76,7 @@ async fn grpc_overload_is_unavailable_with_the_delay_in_both_forms() {
         let trailer = status.metadata().get_bin("google.rpc.retryinfo-bin").unwrap();
         let info = pb::RetryInfo::decode(trailer.to_bytes().unwrap()).unwrap();
         assert_eq!(RetryInfo::from(info).retry_delay, Some(delay));
-        let mut expected = books(&[("failed grpc overloaded", 1)]);
+        let mut expected = books(&[("failed grpc overload", 1)]);
         if spans > 0 {
             expected.insert("refused grpc overload".to_owned(), spans);
         }
