@@ -40,6 +40,8 @@ pub(super) struct History {
     pub(super) judged: VecDeque<(Tick, SliceIndex)>,
     /// Nodes and paths told apart, if there is a limit: shards have theirs, but begin anew.
     pub(super) most: Option<(usize, usize)>,
+    /// Requests of which something was beyond the limits of nodes and paths.
+    pub(super) folded: u64,
 }
 
 /// What has something recent. Ascending once the slice has begun, paths by node.
@@ -105,6 +107,7 @@ impl History {
     pub(super) fn merge(&mut self, shard: usize, slices: Vec<(SliceIndex, SliceSums)>) {
         for (slice, mut sums) in slices {
             self.translations[shard].translate(&mut sums);
+            self.folded += self.folded_of(&sums);
             match self.tick_of(slice) {
                 Some(tick) => self.file(tick, &sums),
                 None if self.judged.back().is_none_or(|&(_, last)| slice > last) => {
@@ -113,6 +116,12 @@ impl History {
                 None => {} // Closed so late that its slice has been forgotten.
             }
         }
+    }
+
+    fn folded_of(&self, sums: &SliceSums) -> u64 {
+        let Some(&beyond) = self.node_numbers.get(&NodeKey::Overflow) else { return 0 };
+        let its = sums.nodes.iter().filter(|&&(node, _)| node == beyond);
+        its.map(|(_, sum)| sum.calls.requests).sum()
     }
 
     /// The oldest slice handed in and not judged.

@@ -136,6 +136,11 @@ impl Judge {
         self.tick
     }
 
+    /// Requests so far of which something was beyond the limits of nodes and paths.
+    pub fn folded(&self) -> u64 {
+        self.history.folded
+    }
+
     /// Bytes held for baselines and windows.
     pub fn bytes(&self) -> usize {
         self.history.bytes()

@@ -140,3 +140,40 @@ impl Engine {
         account
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AttrSetId, InternLimits, Span, SpanId, SpanKind};
+
+    #[test]
+    fn what_is_beyond_the_limits_of_the_call_graph_is_counted_by_request() {
+        let folded = |max_nodes: usize| {
+            let names = Arc::new(Interner::new(InternLimits::default()));
+            let params = EngineParams { max_nodes, ..EngineParams::default() };
+            let mut engine = Engine::new(params, Arc::clone(&names), 1);
+            let shop = names.service(b"shop");
+            let span = |id: u64, parent: u64, name: &[u8]| Span {
+                id: SpanId::new(id).unwrap(),
+                parent: SpanId::new(parent),
+                start: Timestamp::from_secs(1_000),
+                end: Timestamp::from_secs(1_001),
+                key: names.key(shop, name, SpanKind::Server),
+                peer: None,
+                attrs: AttrSetId::EMPTY,
+                failed: false,
+            };
+            // Ten requests of one node each, ten of three.
+            for number in 1..=20 {
+                let trace = TraceId::new(number).unwrap();
+                let spans = [span(1, 0, b"a"), span(2, 1, b"b"), span(3, 2, b"c")];
+                let count = if number > 10 { 3 } else { 1 };
+                let records = spans.map(|span| SpanRecord { trace, span });
+                engine.ingest(&records[..count], Timestamp::from_secs(1_001));
+            }
+            engine.finish(Timestamp::from_secs(2_000));
+            engine.judge.folded()
+        };
+        assert_eq!([folded(1), folded(100)], [10, 0]);
+    }
+}

@@ -72,6 +72,8 @@ struct Shared {
     kept: Mutex<Reservoir>,
     /// Bytes the judge holds for baselines and windows.
     baseline_bytes: AtomicU64,
+    /// Requests of which something was beyond the limits of the call graph.
+    folded: AtomicU64,
     /// Hand-overs judged: moves about every second, as long as everybody works.
     hand_overs: AtomicU64,
     /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
@@ -129,6 +131,7 @@ impl Pipeline {
             // What fired when the last process ended fires from the first scrape on.
             board: ArcSwap::from_pointee(judge.board(&names)),
             baseline_bytes: AtomicU64::new(judge.bytes() as u64),
+            folded: AtomicU64::new(0),
             hand_overs: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             names,
@@ -267,6 +270,11 @@ impl Pipeline {
     /// Bytes held for baselines and windows as of the last slice.
     pub fn baseline_bytes(&self) -> u64 {
         self.shared.baseline_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far of which something was beyond the limits of nodes and paths.
+    pub fn folded(&self) -> u64 {
+        self.shared.folded.load(Ordering::Relaxed)
     }
 
     /// The account of all spans.
@@ -419,6 +427,7 @@ impl JudgeWorker {
 
     fn publish(&self) {
         self.shared.baseline_bytes.store(self.judge.bytes() as u64, Ordering::Relaxed);
+        self.shared.folded.store(self.judge.folded(), Ordering::Relaxed);
         let mut board = self.judge.board(&self.shared.names);
         // As the wall clock tells it, which is what everybody else goes by.
         board.set_back(self.shared.clock.behind());

@@ -83,6 +83,7 @@ impl Source for Status {
         let names = self.pipeline.names();
         ledger.repaired_names = names.repaired_names();
         ledger.limit_hits.insert("names", names.overflowed_names());
+        ledger.limit_hits.insert("call_graph", self.pipeline.folded());
         let listeners = self.listeners.get().map(Vec::as_slice).unwrap_or_default();
         ledger.listeners =
             listeners.iter().map(|listener| (listener.what(), listener.ledger())).collect();
