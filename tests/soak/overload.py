@@ -1,13 +1,15 @@
 """Overload over loopback: 1x, 2x and 10x of what it can take, then 2x with hostile clients beside.
 
-    tests/soak/overload.py target/fast/laghound [--seconds 60] [--memory 256]
+    tests/soak/overload.py target/fast/laghound [--seconds 60] [--memory 256] [--plot overload.svg]
 
 What it can take is measured first, with a few connections that wait for each answer. Then senders offer a multiple
 of it on a schedule that does not wait: a request that finds no free connection is not sent and not counted. A
 canary on a connection of its own sends one span every 50 ms throughout. The sender tallies every reply; at the end
 laghound's counters must be the same: accepted spans are those that were answered with 200, to the last one. The
 resident memory must stay below memory_limit, and accepted = analyzed + dropped + pending must hold at every scrape.
-Prints a Markdown table; exits with 1 at whatever is not so. Standard library only.
+Prints a Markdown table, in it how fast resident memory grew in the second half of each phase with its 95 %
+interval; --plot draws goodput, resident memory and the canary over time. Exits with 1 at whatever is not so.
+Standard library only.
 """
 
 import argparse
@@ -151,9 +153,9 @@ async def canary(port, seconds):
         began = time.monotonic()
         tally["sent"] += 1
         tally["ok"] += await connection.send(message(1, draw)) == 200
-        latencies.append(time.monotonic() - began)
-        await asyncio.sleep(max(0, 0.05 - latencies[-1]))
-    return tally, sorted(latencies)
+        latencies.append((began, time.monotonic() - began))
+        await asyncio.sleep(max(0, 0.05 - latencies[-1][1]))
+    return tally, latencies
 
 
 def hostile(port, seconds, seed):
@@ -240,12 +242,12 @@ async def phase(laghound, seconds, connections, rate, strangers, senders=2):
     processes = [multiprocessing.Process(target=work, args=(queue, *job)) for job in jobs]
     [process.start() for process in processes]
     watching = asyncio.create_task(canary(port, seconds))
-    scrapes = []
+    scrapes, points = [], []
     while not watching.done():
-        laghound.resident()
         began = time.monotonic()
-        await laghound.scrape()
+        taken = await laghound.scrape()
         scrapes.append(time.monotonic() - began)
+        points.append((began, laghound.resident(), taken))
         await asyncio.sleep(0.5)
     own, latencies = await watching
     tallies = []
@@ -255,7 +257,80 @@ async def phase(laghound, seconds, connections, rate, strangers, senders=2):
     tally = {key: sum(t[key] for t in tallies if t) for key in ("sent", "ok", "refused", "unanswered", "other")}
     accepted = await laghound.scrape() - before
     residue = accepted - tally["ok"] - own["ok"]
-    return tally, own, latencies, accepted / seconds, residue, max(scrapes)
+    course = Course(points, latencies)
+    return tally, own, sorted(latency for _, latency in latencies), accepted / seconds, residue, max(scrapes), course
+
+
+class Course:
+    """How a phase went: at each scrape the resident KiB and the spans accepted so far, and the canary's latencies."""
+
+    def __init__(self, points, latencies):
+        self.points, self.latencies = points, latencies
+
+    def slope(self):
+        """MiB a minute that resident memory grew by in the second half, and half of the 95 % interval's width."""
+        points = self.points[len(self.points) // 2 :]
+        xs, ys = [at / 60 for at, _, _ in points], [kib / 1024 for _, kib, _ in points]
+        if len(xs) < 4:
+            return 0.0, float("inf")
+        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+        spread = sum((x - mean_x) ** 2 for x in xs)
+        slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread
+        rests = [y - mean_y - slope * (x - mean_x) for x, y in zip(xs, ys)]
+        # What is resident now is much what it was half a second ago: as many points count as are independent.
+        variance = sum(rest * rest for rest in rests) or 1e-9
+        alike = min(0.99, max(0.0, sum(a * b for a, b in zip(rests, rests[1:])) / variance))
+        wider = (1 + alike) / (1 - alike)
+        return slope, 1.96 * (variance / (len(xs) - 2) / spread * wider) ** 0.5
+
+    def goodput(self):
+        """Spans a second between scrapes."""
+        steps = zip(self.points, self.points[1:])
+        return [(to[0], (to[2] - since[2]) / (to[0] - since[0])) for since, to in steps]
+
+
+def plot(path, courses):
+    """Three panels over time, a band for each phase."""
+    width, height, left, top = 960, 150, 70, 30
+    begins = courses[0][1].points[0][0]
+    ends = courses[-1][1].points[-1][0]
+    panels = [
+        ("accepted, spans/s", "#1b6ca8", lambda course: course.goodput()),
+        ("resident memory, MiB", "#b5451b", lambda course: [(at, kib / 1024) for at, kib, _ in course.points]),
+        ("canary, ms (the slowest of each second)", "#5b7f2b", slowest_by_second),
+    ]
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top + 3 * (height + 30) + 10}" '
+        'font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    x = lambda at: left + (at - begins) / (ends - begins) * (width - left - 20)
+    for number, (name, course) in enumerate(courses):
+        since, until = x(course.points[0][0]), x(course.points[-1][0])
+        shade = ("#f4f4f4", "#ffffff")[number % 2]
+        out.append(f'<rect x="{since:.1f}" y="{top}" width="{until - since:.1f}" height="{3 * (height + 30)}" fill="{shade}"/>')
+        out.append(f'<text x="{since + 3:.1f}" y="{top - 8}">{name}</text>')
+    for number, (name, colour, values) in enumerate(panels):
+        base = top + number * (height + 30) + height + 18
+        lines = [values(course) for _, course in courses]
+        most = max(value for line in lines for _, value in line) or 1
+        for share in (0, 0.5, 1):
+            y = base - share * height
+            out.append(f'<line x1="{left}" x2="{width - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+            out.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{share * most:.0f}</text>')
+        out.append(f'<text x="{left + 4}" y="{base - height + 12}" fill="{colour}">{name}</text>')
+        for line in lines:
+            points = " ".join(f"{x(at):.1f},{base - value / most * height:.1f}" for at, value in line)
+            out.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+    with open(path, "w") as file:
+        file.write("\n".join(out + ["</svg>", ""]))
+
+
+def slowest_by_second(course):
+    slowest = {}
+    for at, latency in course.latencies:
+        slowest[int(at)] = max(slowest.get(int(at), 0), latency * 1000)
+    return sorted(slowest.items())
 
 
 def stop(laghound, failures):
@@ -269,15 +344,17 @@ async def main():
     parser.add_argument("binary")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--memory", type=int, default=512)
+    parser.add_argument("--plot", help="file for an SVG of how it went")
     options = parser.parse_args()
     failures, share = [], lambda latencies, part: latencies[int(part * (len(latencies) - 1))] * 1000
     laghound = Laghound(options.binary, options.memory)
-    _, _, idle, _, _, _ = await phase(laghound, max(10, options.seconds // 4), 0, 0, 0)
-    *_, capacity, _, _ = await phase(laghound, max(10, options.seconds // 4), 8, 0, 0)
+    _, _, idle, _, _, _, course = await phase(laghound, max(10, options.seconds // 4), 0, 0, 0)
+    courses = [("idle", course)]
+    *_, capacity, _, _, _ = await phase(laghound, max(10, options.seconds // 4), 8, 0, 0)
     print(f"capacity with these senders: {capacity:.0f} spans/s; memory_limit {options.memory} MiB; {options.seconds} s each\n")
-    print("| load | sent | accepted | refused | unanswered | residue | accepted/s | peak RSS | canary p50, p99 | slowest scrape |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    print(f"| none | | | | | | | | {share(idle, 0.5):.1f}, {share(idle, 0.99):.1f} ms | |")
+    print("| load | sent | accepted | refused | unanswered | residue | accepted/s | peak RSS | RSS grew, MiB/min | canary p50, p99 | slowest scrape |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print(f"| none | | | | | | | | | {share(idle, 0.5):.1f}, {share(idle, 0.99):.1f} ms | |")
     phases = [("1x", 1, 64, 0), ("2x", 2, 128, 0), ("10x", 10, 400, 0), ("2x, hostile", 2, 128, 2), ("10x, 256 KiB in flight", 10, 400, 0)]
     for name, factor, connections, strangers in phases:
         if "in flight" in name:
@@ -285,10 +362,12 @@ async def main():
             tight = ["--receiver.max_in_flight=256KiB", "--receiver.max_request_size=64KiB"]
             laghound = Laghound(options.binary, options.memory, *tight)
         rate = factor * capacity / SPANS
-        tally, own, latencies, accepted, residue, scrape = await phase(laghound, options.seconds, connections, rate, strangers)
+        tally, own, latencies, accepted, residue, scrape, course = await phase(laghound, options.seconds, connections, rate, strangers)
+        courses.append((name, course))
+        slope, either_way = course.slope()
         print(
             f"| {name} | {tally['sent']} | {tally['ok']} | {tally['refused']} | {tally['unanswered']} | {residue} | {accepted:.0f} "
-            f"| {laghound.peak / 1024:.0f} MiB | {share(latencies, 0.5):.1f}, {share(latencies, 0.99):.1f} ms | {scrape:.2f} s |",
+            f"| {laghound.peak / 1024:.0f} MiB | {slope:+.1f} ± {either_way:.1f} | {share(latencies, 0.5):.1f}, {share(latencies, 0.99):.1f} ms | {scrape:.2f} s |",
             flush=True,
         )
         # What was not answered may have been accepted, or not.
@@ -299,6 +378,8 @@ async def main():
         if laghound.peak > options.memory * 1024:
             failures.append(f"{name}: {laghound.peak / 1024:.0f} MiB resident")
     stop(laghound, failures)
+    if options.plot:
+        plot(options.plot, courses)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     sys.exit(bool(failures))

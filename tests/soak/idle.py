@@ -1,0 +1,214 @@
+"""Ten thousand idle connections: what they take, whom they hold up, and that more are closed at once.
+
+    tests/soak/idle.py target/fast/laghound [--connections 10000] [--seconds 40]
+
+A third of them at each of the three addresses: OTLP over gRPC (HTTP/2) and HTTP, and the admin's. Each sends one
+request, reads the answer and says nothing more. They come from as many addresses of the loopback network as it takes
+to keep below connections.max_per_peer. While they are idle: resident memory, CPU time and a canary's latency, beside
+those before. Then a hundred more come to OTLP over HTTP, all but two of which must be closed without an answer and
+counted; idle ones must still be served; when all have gone, the next must be let in. Prints a Markdown table; exits
+with 1 at whatever is not so. Standard library only.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import resource
+import socket
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import overload  # noqa: E402
+
+PER_PEER = 500
+BEYOND = 100
+
+
+def ask(stream, request):
+    """The status of one request; None if the connection was closed instead."""
+    try:
+        stream.sendall(request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            part = stream.recv(4096)
+            if not part:
+                return None
+            answer += part
+        begin, _, rest = answer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", begin, re.I)
+        missing = (int(length[1]) if length else 0) - len(rest)
+        while missing > 0:
+            missing -= len(stream.recv(missing)) or missing
+        return int(begin[9:12])
+    except OSError:
+        return None
+
+
+class Http:
+    """OTLP over HTTP/1.1."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def serves(self, body):
+        return ask(self.stream, overload.head(body) + body) == 200
+
+
+class Admin(Http):
+    """A probe."""
+
+    def serves(self, _):
+        return ask(self.stream, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n") == 200
+
+
+class Grpc:
+    """OTLP over gRPC, in as many words as it takes: HTTP/2 frames, headers without compression."""
+
+    HEADERS, DATA, SETTINGS = 1, 0, 4
+    END_STREAM, END_HEADERS, ACK = 1, 4, 1
+
+    def __init__(self, stream):
+        self.stream, self.number, self.begun = stream, -1, False
+
+    def frame(self, kind, flags, number, content=b""):
+        return len(content).to_bytes(3, "big") + bytes([kind, flags]) + number.to_bytes(4, "big") + content
+
+    def read(self, count):
+        out = b""
+        while len(out) < count:
+            part = self.stream.recv(count - len(out))
+            if not part:
+                raise OSError("closed")
+            out += part
+        return out
+
+    def serves(self, body):
+        """Whether the call ends with trailers that say so."""
+        text = lambda value: bytes([len(value)]) + value
+        path = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        # POST and http by their place in the static table, the others in full.
+        headers = b"\x83\x86\x04" + text(path) + b"\x01" + text(b"a") + b"\x0f\x10" + text(b"application/grpc") + b"\x00" + text(b"te") + text(b"trailers")
+        self.number += 2
+        out = b"" if self.begun else b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(self.SETTINGS, 0, 0)
+        self.begun = True
+        out += self.frame(self.HEADERS, self.END_HEADERS, self.number, headers)
+        out += self.frame(self.DATA, self.END_STREAM, self.number, b"\0" + len(body).to_bytes(4, "big") + body)
+        try:
+            self.stream.sendall(out)
+            while True:
+                head = self.read(9)
+                content = self.read(int.from_bytes(head[:3], "big"))
+                if head[3] == self.SETTINGS and not head[4] & self.ACK:
+                    self.stream.sendall(self.frame(self.SETTINGS, self.ACK, 0))
+                # A refusal has its trailers in the one header frame, without a message before them.
+                if head[3] == self.DATA and int.from_bytes(head[5:], "big") == self.number:
+                    self.answered = len(content) >= 5
+                if head[3] == self.HEADERS and head[4] & self.END_STREAM:
+                    return getattr(self, "answered", False)
+        except OSError:
+            return False
+
+
+def connect(port, number):
+    stream = socket.socket()
+    stream.settimeout(20)
+    peer = number // PER_PEER
+    stream.bind((f"127.1.{peer // 200}.{1 + peer % 200}", 0))
+    stream.connect(("127.0.0.1", port))
+    return stream
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def closed_beyond(laghound):
+    """Connections refused for being too many so far."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", laghound.ports["admin"])
+    writer.write(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    counts = re.findall(r"^laghound_connections_refused_total{[^}]*} (\S+)$", text, re.M)
+    return sum(int(float(count)) for count in counts)
+
+
+async def watch(laghound, seconds):
+    """Resident MiB, share of a CPU, and the canary's latencies, over so many seconds."""
+    cpu, began = cpu_seconds(laghound.process.pid), time.monotonic()
+    tally, latencies = await overload.canary(laghound.ports["otlp_http"], seconds)
+    share = (cpu_seconds(laghound.process.pid) - cpu) / (time.monotonic() - began)
+    ordered = sorted(latency * 1000 for _, latency in latencies)
+    if tally["ok"] != tally["sent"]:
+        sys.exit(f"FAILED: of {tally['sent']} canaries {tally['ok']} were answered")
+    quantile = lambda part: ordered[int(part * (len(ordered) - 1))]
+    return laghound.resident() / 1024, share, quantile(0.5), quantile(0.99)
+
+
+async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary")
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--seconds", type=int, default=40)
+    options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = options.connections + 1000  # of each of the two processes
+    third = options.connections // 3
+    if most != resource.RLIM_INFINITY and most < wanted:
+        sys.exit(f"FAILED: {wanted} open files are needed, {most} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 4 * wanted, most))
+    # Two more than are idle: for the canary and the scrapes. The memory that so many may take is a part of all.
+    room = third + 2
+    laghound = overload.Laghound(options.binary, 20 * 1024, f"--connections.max={room}", f"--connections.max_per_peer={min(room, 1000)}")
+    port, draw, failures = laghound.ports["otlp_http"], random.Random(1), []
+    print("| connections | resident | CPU | canary p50, p99 |\n|---|---|---|---|")
+    row = lambda name, seen: print(f"| {name} | {seen[0]:.0f} MiB | {100 * seen[1]:.1f} % | {seen[2]:.1f}, {seen[3]:.1f} ms |", flush=True)
+    before = await watch(laghound, options.seconds)
+    row("1", before)
+    body, began = overload.message(1, draw), time.monotonic()
+    kinds = [("otlp_grpc", Grpc), ("otlp_http", Http), ("admin", Admin)]
+    idle, answered = [], 0
+    for number in range(third):
+        for what, kind in kinds:
+            # Who says nothing for connections.handshake_timeout is closed, so each speaks at once.
+            idle.append(kind(connect(laghound.ports[what], number)))
+            answered += idle[-1].serves(body)
+    opening = time.monotonic() - began
+    if answered != len(idle):
+        failures.append(f"of {len(idle)} connections {answered} were answered")
+    during = await watch(laghound, options.seconds)
+    row(f"{len(idle)}, idle", during)
+
+    refused = await closed_beyond(laghound)
+    # The canary's connection has gone: two places are free, and then none.
+    more = [Http(connect(port, third + number)) for number in range(BEYOND)]
+    time.sleep(1)
+    let_in = sum(one.serves(body) for one in more)
+    refused = await closed_beyond(laghound) - refused
+    if (let_in, refused) != (2, BEYOND - 2):
+        failures.append(f"of {BEYOND} more {let_in} were let in, {refused} counted as refused")
+    served = sum(one.serves(body) for one in random.Random(2).sample(idle, 60))
+    if served != 60:
+        failures.append(f"of 60 idle connections {served} are still served")
+    for one in idle + more:
+        one.stream.close()
+    time.sleep(2)
+    if not Http(connect(port, 0)).serves(body):
+        failures.append("nobody is let in when all have gone")
+    each = (during[0] - before[0]) * 1024 / len(idle)
+    print(
+        f"\nopened in {opening:.1f} s, {each:.1f} KiB each; of {BEYOND} more 2 found the places left and {refused} were closed "
+        f"at once; {served} of 60 idle ones served again"
+    )
+    overload.stop(laghound, failures)
+    for failure in failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
