@@ -141,11 +141,7 @@ impl<'a> Cohorts<'a> {
         let chosen = |entry| on_both_sides.contains(&entry);
         let cohort = Cohort::since(NOW);
         let [parts] = decompose(&self.history, &[cohort], chosen, &self.params);
-        let hot = if self.small {
-            self.beyond_drift(&parts)
-        } else {
-            scene.hot([1], std::array::from_ref(&parts))
-        };
+        let hot = if self.small { self.beyond_drift(&parts) } else { scene.hot([1], [&parts]) };
         let attribution = attribute(&scene, cohort, &on_both_sides, &hot, &BTreeSet::new());
         SetVerdict {
             entries: self.entries(&attribution.parts),

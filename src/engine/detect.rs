@@ -127,7 +127,7 @@ struct Recent<'a> {
 
 impl Scene<'_> {
     /// Tests everything in the windows of so many slices, taken apart in `parts`; the shortest stands first.
-    pub(super) fn hot<const N: usize>(&self, windows: [u64; N], parts: &[Decomposition; N]) -> Hot {
+    pub(super) fn hot<const N: usize>(&self, windows: [u64; N], parts: [&Decomposition; N]) -> Hot {
         let windows = Windows::of(self, windows);
         let mut hot = Hot::default();
         self.find_slower(&windows, parts, &mut hot);
@@ -141,11 +141,11 @@ impl Scene<'_> {
     fn find_slower<const N: usize>(
         &self,
         windows: &Windows<N>,
-        parts: &[Decomposition; N],
+        parts: [&Decomposition; N],
         hot: &mut Hot,
     ) {
         let Windows { slices, froms } = windows;
-        let nodes = parts.each_ref().map(|parts| parts.nodes.as_slice());
+        let nodes = parts.map(|parts| parts.nodes.as_slice());
         let mut recent: [Dense; N] = std::array::from_fn(|_| Dense::default());
         for (id, parts) in side_by_side(nodes) {
             let node = self.history.node(id);
@@ -283,11 +283,11 @@ impl Scene<'_> {
     fn find_fan_outs<const N: usize>(
         &self,
         windows: &Windows<N>,
-        parts: &[Decomposition; N],
+        parts: [&Decomposition; N],
         hot: &mut Hot,
     ) {
         let p = self.params;
-        let nodes = parts.each_ref().map(|parts| parts.nodes.as_slice());
+        let nodes = parts.map(|parts| parts.nodes.as_slice());
         for (parent_id, parts) in side_by_side(nodes) {
             let parent = self.history.node(parent_id);
             let learned = parent.baseline().count();
@@ -337,11 +337,11 @@ impl Scene<'_> {
     fn find_new_operations<const N: usize>(
         &self,
         windows: &Windows<N>,
-        parts: &[Decomposition; N],
+        parts: [&Decomposition; N],
         hot: &mut Hot,
     ) {
         let p = self.params;
-        let entries = parts.each_ref().map(|parts| parts.entries.as_slice());
+        let entries = parts.map(|parts| parts.entries.as_slice());
         for (entry_id, parts) in side_by_side(entries) {
             let entry = self.history.entry(entry_id);
             let learned = entry.sums.baseline().requests;
@@ -381,7 +381,7 @@ impl Scene<'_> {
     fn find_lost_overlaps<const N: usize>(
         &self,
         windows: &Windows<N>,
-        parts: &[Decomposition; N],
+        parts: [&Decomposition; N],
         hot: &mut Hot,
     ) {
         let p = self.params;

@@ -76,9 +76,11 @@ impl Judge {
     /// A cause of so much of the time is felt whatever the traffic mix makes of the sum.
     const LARGE: f64 = 1.0 / 3.0;
 
-    /// So many windows, the shortest ones, are tested place by place. The longest is for what is too rare for
-    /// that: within it any place has waves of its own.
-    const PLACES: usize = WINDOWS - 1;
+    /// The windows that are tested place by place: all but the longest, which is for what is too rare for
+    /// that. Within it any place has waves of its own.
+    fn place_by_place([first, second, third, _]: [u64; WINDOWS]) -> [u64; WINDOWS - 1] {
+        [first, second, third]
+    }
 
     /// Delays kept for the histogram.
     const MAX_DELAYS: usize = 10_000;
@@ -217,9 +219,12 @@ impl Judge {
         names: &Interner,
     ) -> Option<Event> {
         self.begin_slice(slice, names);
-        let (mut hot, parts) = self.hot(|entry| self.is_known(entry), self.params.detection);
+        let windows = self.params.detection.windows;
+        let parts = self.newest(windows, |entry| self.is_known(entry), &self.params.detection);
+        let [first, second, third, _] = &parts;
+        let mut hot = self.scene().hot(Judge::place_by_place(windows), [first, second, third]);
         let lately = !hot.is_empty();
-        self.scene().find_pooled(self.params.detection.windows, &parts, &mut hot);
+        self.scene().find_pooled(windows, &parts, &mut hot);
         match self.open.take() {
             None => self.consider(hot, now, names),
             Some(open) => self.follow_up(open, hot, lately, names),
@@ -264,19 +269,15 @@ impl Judge {
         }
     }
 
-    /// What is hot in any window, under the entries that `chosen` picks.
-    fn hot(
+    /// The newest slices, so many in each window, taken apart for the entries that `chosen` picks.
+    fn newest<const N: usize>(
         &self,
+        windows: [u64; N],
         chosen: impl Fn(Id) -> bool,
-        params: DetectionParams,
-    ) -> (Hot, [Decomposition; WINDOWS]) {
-        let scene = Scene { params: &params, ..self.scene() };
+        params: &DetectionParams,
+    ) -> [Decomposition; N] {
         let newest = |window| Cohort::newest(window, self.tick).not_before(self.over + 1);
-        let windows = params.windows.map(newest);
-        let parts = decompose(scene.history, &windows, chosen, &params);
-        let shorter = params.windows.first_chunk::<{ Judge::PLACES }>().zip(parts.first_chunk());
-        let hot = shorter.map(|(windows, parts)| scene.hot(*windows, parts));
-        (hot.unwrap_or_default(), parts)
+        decompose(&self.history, &windows.map(newest), chosen, params)
     }
 
     /// No incident is open: does one open?
@@ -423,7 +424,10 @@ impl Judge {
             min_slow: 2.0,
             ..detection
         };
-        self.hot(|entry| affected.contains(&entry), params).0.nodes
+        let windows = Judge::place_by_place(params.windows);
+        let parts = self.newest(windows, |entry| affected.contains(&entry), &params);
+        let scene = Scene { params: &params, ..self.scene() };
+        scene.hot(windows, parts.each_ref()).nodes
     }
 
     fn attribute(
