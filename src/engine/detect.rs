@@ -17,7 +17,7 @@ use super::overlap::{Loss, losses};
 use super::params::DetectionParams;
 use super::roles::{Role, Roles};
 use super::rolling::{Cohort, Tick, buckets};
-use super::spread::{FAR, cuts, reach, slackened};
+use super::spread::{Cuts, least_slow, slackened};
 use super::statistics::{Moments, Share, mean_rose, share_rose, standard_error};
 
 /// Everything that is hot.
@@ -222,16 +222,15 @@ impl Scene<'_> {
         if recent.count() < p.min_recent || baseline.count() < p.min_learned {
             return false;
         }
-        let cuts = cuts(baseline, p);
-        cuts.into_iter().enumerate().any(|(number, cut)| {
+        let cuts = Cuts::of(baseline, p);
+        cuts.limits.into_iter().enumerate().any(|(number, cut)| {
             let mut usual = Share { slow: baseline.count_above(cut), all: baseline.count() as f64 };
             if usual.slow == 0.0 {
-                usual.all *= reach(number, &cuts);
+                usual.all *= cuts.reach(number);
             }
-            let least = if number > FAR { p.min_slow_far.min(p.min_slow) } else { p.min_slow };
             let share = Share { slow: recent.count_above(cut), all: recent.count() as f64 };
             let bursts = node.spread().dispersion(number, dependence);
-            if share_rose(share, usual, least) < p.min_evidence * bursts {
+            if share_rose(share, usual, least_slow(number, p)) < p.min_evidence * bursts {
                 return false;
             }
             let slow = |(_, slice): (Tick, Sparse)| Share {

@@ -14,12 +14,12 @@ use foldhash::fast::RandomState;
 use super::aggregate::Id;
 use super::decompose::{Decomposition, NodePart};
 use super::detect::{Hot, Scene, Windows};
-use super::histogram::{Dense, Distribution};
+use super::histogram::{Dense, Distribution, Sparse};
 use super::node::Node;
 use super::params::DetectionParams;
 use super::roles::{Gap, Party, Role};
 use super::rolling::Tick;
-use super::spread::{CUTS, FAR, beyond, cuts};
+use super::spread::{CUTS, Cuts, least_slow};
 use super::statistics::{Share, Together};
 use crate::model::Sym;
 
@@ -151,10 +151,17 @@ impl Scene<'_> {
                 continue;
             }
             let dependence = self.dependence(&calls, requests);
-            let limits = cuts(node.baseline(), self.params);
-            for (number, tally) in tallies.iter_mut().enumerate().skip(FIRST_CUT) {
-                let seen = Seen { node, calls: &calls, from, number, limits: &limits, dependence };
-                tally.add(id, &seen);
+            let cuts = Cuts::of(node.baseline(), self.params);
+            let seen = Seen { id, node, calls: &calls, cuts: &cuts, dependence };
+            let mut rates = [0.0; CUTS];
+            for number in FIRST_CUT..CUTS {
+                rates[number] = tallies[number].add(number, &seen);
+            }
+            for (tick, slice) in node.slices_since(from) {
+                let at = usize::try_from(tick - from).unwrap_or(usize::MAX);
+                for number in FIRST_CUT..CUTS {
+                    tallies[number].add_slice(at, &slice, cuts.limits[number], rates[number]);
+                }
             }
         }
         let is_hot = |&number: &usize| tallies[number].rose(number, self.params);
@@ -163,13 +170,12 @@ impl Scene<'_> {
     }
 }
 
-/// The calls of one member in a window, and one of its cuts.
+/// The calls of one member in a window, and its cuts.
 struct Seen<'a> {
+    id: Id,
     node: &'a Node,
     calls: &'a Dense,
-    from: Tick,
-    number: usize,
-    limits: &'a [f64; CUTS],
+    cuts: &'a Cuts,
     dependence: f64,
 }
 
@@ -178,14 +184,15 @@ impl Tally {
         Tally { slices: vec![(0.0, 0.0); slices], ..Tally::default() }
     }
 
-    fn add(&mut self, id: Id, seen: &Seen<'_>) {
-        let &Seen { node, calls, from, number, limits, dependence } = seen;
-        let cut = limits[number];
+    /// Adds a member's calls beyond one of its cuts; returns the share of them that is normal.
+    fn add(&mut self, number: usize, seen: &Seen<'_>) -> f64 {
+        let &Seen { id, node, calls, cuts, dependence } = seen;
+        let cut = cuts.limits[number];
         let baseline = node.baseline();
         let mut usual = Share { slow: baseline.count_above(cut), all: baseline.count() as f64 };
         if usual.slow < 1.0 {
             // The next one is as likely as one of all that were seen, or less the further out.
-            usual = Share { slow: 1.0, all: usual.all.max(1.0) * beyond(number, limits) };
+            usual = Share { slow: 1.0, all: usual.all * cuts.beyond(number) };
         }
         let recent = Share { slow: calls.count_above(cut), all: calls.count() as f64 };
         self.together.add(recent, usual);
@@ -195,19 +202,20 @@ impl Tally {
         if recent.slow > 0.0 {
             self.slow.push(id);
         }
-        for (tick, slice) in node.slices_since(from) {
-            let at = usize::try_from(tick - from).unwrap_or(usize::MAX);
-            if let Some((slow, expected)) = self.slices.get_mut(at) {
-                *slow += slice.count_above(cut);
-                *expected += rate * slice.count() as f64;
-            }
+        rate
+    }
+
+    /// Adds the calls of a slice, the one `at` in the window.
+    fn add_slice(&mut self, at: usize, slice: &Sparse, cut: f64, rate: f64) {
+        if let Some((slow, expected)) = self.slices.get_mut(at) {
+            *slow += slice.count_above(cut);
+            *expected += rate * slice.count() as f64;
         }
     }
 
     /// Slow calls are more than chance and bursts explain, and not in one slice alone.
     fn rose(&self, number: usize, p: &DetectionParams) -> bool {
-        let least = if number > FAR { p.min_slow_far.min(p.min_slow) } else { p.min_slow };
-        if self.together.slow < least || self.slow.len() < 2 {
+        if self.together.slow < least_slow(number, p) || self.slow.len() < 2 {
             return false;
         }
         let usual: f64 = self.slices.iter().map(|(_, expected)| expected).sum();

@@ -80,7 +80,7 @@ impl Spread {
         if calls == 0 || baseline.count() < Spread::MIN_LEARNED {
             return Spread::default();
         }
-        let cuts = cuts(baseline, params);
+        let cuts = Cuts::of(baseline, params).limits;
         let (n, learned) = (calls as f64, baseline.count() as f64);
         let (mean, _) = slice.log_moments();
         let (usual, variance) = baseline.log_moments();
@@ -116,34 +116,48 @@ impl Spread {
 /// The limits above which a call is slow, at several depths of the distribution. Beside those just
 /// above the quantiles there are some far out, because a rare stall of half a second is lost among the
 /// many that pass 5 ms.
-pub(super) fn cuts(baseline: &impl Distribution, params: &DetectionParams) -> [f64; CUTS] {
-    let [median, high, highest] = baseline.quantiles([0.5, 0.9, 0.99]);
-    [
-        slackened(median, params),
-        slackened(high, params),
-        slackened(highest, params),
-        2.5 * highest + 3e6,
-        6.0 * highest + 10e6,
-        30.0 * highest + 50e6,
-        150.0 * highest + 250e6,
-    ]
+pub(super) struct Cuts {
+    /// Ascending.
+    pub(super) limits: [f64; CUTS],
+    /// The highest of the quantiles.
+    highest: f64,
 }
 
 /// From this cut on, calls are so slow that none was ever seen to be.
-pub(super) const FAR: usize = 4;
+const FAR: usize = 4;
 
-/// How many times the baseline's calls speak for the cut `number`, where none of them is above it. What
-/// was not seen beyond some limit is seen half as often beyond twice that, with the heaviest tail that
-/// has a mean (Pareto, exponent one), so its absence says twice as much.
-pub(super) fn reach(number: usize, cuts: &[f64; CUTS]) -> f64 {
-    if number > FAR { cuts[number] / cuts[FAR] } else { 1.0 }
+impl Cuts {
+    pub(super) fn of(baseline: &impl Distribution, params: &DetectionParams) -> Cuts {
+        let [median, high, highest] = baseline.quantiles([0.5, 0.9, 0.99]);
+        let limits = [
+            slackened(median, params),
+            slackened(high, params),
+            slackened(highest, params),
+            2.5 * highest + 3e6,
+            6.0 * highest + 10e6,
+            30.0 * highest + 50e6,
+            150.0 * highest + 250e6,
+        ];
+        Cuts { limits, highest }
+    }
+
+    /// How many times the baseline's calls speak for the cut `number`, where none of them is above it. What
+    /// was not seen beyond some limit is seen half as often beyond twice that, with the heaviest tail that
+    /// has a mean (Pareto, exponent one), so its absence says twice as much.
+    pub(super) fn reach(&self, number: usize) -> f64 {
+        if number > FAR { self.limits[number] / self.limits[FAR] } else { 1.0 }
+    }
+
+    /// By how many times a cut lies beyond what is normal. By the same tail, calls above it are as much rarer
+    /// than calls above all that were seen.
+    pub(super) fn beyond(&self, number: usize) -> f64 {
+        (self.limits[number] / self.highest.max(1.0)).max(1.0)
+    }
 }
 
-/// By how many times a cut lies beyond what is normal. By the same tail, calls above it are as much rarer
-/// than calls above all that were seen.
-pub(super) fn beyond(number: usize, cuts: &[f64; CUTS]) -> f64 {
-    let highest = (cuts[FAR] - 10e6) / 6.0;
-    (cuts[number] / highest.max(1.0)).max(1.0)
+/// So many calls above a cut are asked for: fewer where none was ever seen to be.
+pub(super) fn least_slow(number: usize, params: &DetectionParams) -> f64 {
+    if number > FAR { params.min_slow_far.min(params.min_slow) } else { params.min_slow }
 }
 
 /// A quantile with room for drift.
@@ -163,11 +177,11 @@ mod tests {
 
     #[test]
     fn a_cut_is_beyond_what_is_normal_by_its_ratio_to_the_highest() {
-        let limits = cuts(&slice(&[10; 200]), &DetectionParams::default());
+        let cuts = Cuts::of(&slice(&[10; 200]), &DetectionParams::default());
         let highest = slice(&[10; 200]).quantile(0.99);
         for (number, factor, more) in [(3, 2.5, 3e6), (4, 6.0, 10e6), (6, 150.0, 250e6)] {
             let exact = factor + more / highest;
-            assert!((beyond(number, &limits) - exact).abs() < 1e-6 * exact, "{number}");
+            assert!((cuts.beyond(number) - exact).abs() < 1e-6 * exact, "{number}");
         }
     }
 
