@@ -32,12 +32,14 @@ impl Share {
     }
 
     fn log_likelihood_ratio(self, pooled: f64) -> f64 {
-        let term = |count: f64, expected: f64| {
-            if count > 0.0 && expected > 0.0 { count * (count / expected).ln() } else { 0.0 }
-        };
         let fast = self.all - self.slow;
         term(self.slow, self.all * pooled) + term(fast, self.all * (1.0 - pooled))
     }
+}
+
+/// What a count adds to a log-likelihood ratio against its expectation.
+fn term(count: f64, expected: f64) -> f64 {
+    if count > 0.0 && expected > 0.0 { count * (count / expected).ln() } else { 0.0 }
 }
 
 /// Slow calls of several places, each against what is normal there. Of all that are known of, before and
@@ -74,9 +76,6 @@ impl Together {
         if self.slow <= self.expected {
             return 0.0;
         }
-        let term = |count: f64, expected: f64| {
-            if count > 0.0 && expected > 0.0 { count * (count / expected).ln() } else { 0.0 }
-        };
         term(self.slow, self.expected) + term(self.all - self.slow, self.all - self.expected)
     }
 }
