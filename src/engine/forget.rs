@@ -33,7 +33,7 @@ use super::graph::{Group, Heap, Pair, Path};
 use super::history::{ActivePath, History};
 use super::judge::Judge;
 use super::params::EngineParams;
-use super::roles::Roles;
+use super::roles::{Roles, key_of};
 use super::rolling::Tick;
 use idle::Idle;
 pub(super) use moved::Moved;
@@ -345,20 +345,6 @@ fn follow_sums(sums: &mut SliceSums, nodes: &Moved, paths: &Moved) {
     sums.pairs.retain_mut(|((parent, child), _)| nodes.move_on(parent) && nodes.move_on(child));
 }
 
-/// The operation of a node.
-fn key_of(node: NodeKey) -> Option<KeyId> {
-    match node {
-        NodeKey::Own(key)
-        | NodeKey::Leaf(key, _)
-        | NodeKey::Failed(key, _)
-        | NodeKey::Edge(key, _)
-        | NodeKey::Request(key, _)
-        | NodeKey::Response(key, _)
-        | NodeKey::Retry(key, _) => Some(key),
-        NodeKey::Overflow => None,
-    }
-}
-
 fn hold_node(held: &mut Held, node: NodeKey) {
     let far: Option<Sym> = match node {
         NodeKey::Own(_) | NodeKey::Overflow => None,
@@ -373,24 +359,27 @@ fn hold_node(held: &mut Held, node: NodeKey) {
 }
 
 fn hold_group(held: &mut Held, group: GroupKey) {
-    match group {
-        GroupKey::Service(one) | GroupKey::Peer(one) | GroupKey::Unnamed(one) => held.name(one),
-        GroupKey::Request(one, two) | GroupKey::Response(one, two) => {
-            held.name(one);
-            held.name(two);
-        }
-        GroupKey::Overlap(key) => held.key(key),
-        GroupKey::Overflow => {}
-    }
+    let (names, key) = named(group);
+    names.into_iter().flatten().for_each(|name| held.name(name));
+    key.into_iter().for_each(|key| held.key(key));
 }
 
 fn is_known(held: &Held, group: GroupKey) -> bool {
+    let (names, key) = named(group);
+    names.into_iter().flatten().all(|name| held.has_name(name))
+        && key.is_none_or(|key| held.has_key(key))
+}
+
+/// What a group is named by: up to two services or dependencies, or an operation.
+fn named(group: GroupKey) -> ([Option<Sym>; 2], Option<KeyId>) {
     match group {
-        GroupKey::Service(one) | GroupKey::Peer(one) | GroupKey::Unnamed(one) => held.has_name(one),
-        GroupKey::Request(one, two) | GroupKey::Response(one, two) => {
-            held.has_name(one) && held.has_name(two)
+        GroupKey::Service(one) | GroupKey::Peer(one) | GroupKey::Unnamed(one) => {
+            ([Some(one), None], None)
         }
-        GroupKey::Overlap(key) => held.has_key(key),
-        GroupKey::Overflow => true,
+        GroupKey::Request(one, two) | GroupKey::Response(one, two) => {
+            ([Some(one), Some(two)], None)
+        }
+        GroupKey::Overlap(key) => ([None; 2], Some(key)),
+        GroupKey::Overflow => ([None; 2], None),
     }
 }

@@ -302,7 +302,8 @@ fn is_overflow(key: &Key) -> bool {
     Interner::is_overflow(key.name) || Interner::is_overflow(key.service)
 }
 
-fn key_of(node: NodeKey) -> Option<KeyId> {
+/// The operation of a node.
+pub(super) fn key_of(node: NodeKey) -> Option<KeyId> {
     match node {
         NodeKey::Own(id)
         | NodeKey::Leaf(id, _)

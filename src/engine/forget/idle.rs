@@ -8,11 +8,11 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
-use super::{Patience, key_of};
+use super::Patience;
 use crate::engine::aggregate::NodeKey;
 use crate::engine::history::History;
 use crate::engine::node::Node;
-use crate::engine::roles::Roles;
+use crate::engine::roles::{Roles, key_of};
 use crate::engine::rolling::Tick;
 use crate::model::{InternLimits, Sym};
 
