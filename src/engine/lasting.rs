@@ -74,6 +74,7 @@ impl Judge {
         let others = claims.filter(|claim| {
             matches!(claim.reason, CallCount | NewOperation | LostParallelism)
                 || matches!(self.roles.of(claim.node), Role::Failure(_))
+                    && !hot.nodes.contains(&claim.node)
         });
         let (others, other_calls) = others
             .fold((0.0, 0), |(nanos, calls), claim| (nanos + claim.nanos, calls + claim.calls));
