@@ -84,8 +84,9 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
 
 /// Whether this is a gRPC call, whose caller reads nothing but gRPC.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    content_type.starts_with(b"application/grpc")
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Held while recordings come in and are compared, so that it also bounds what they take.
