@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Two seeds of every class that does not take hours, at two sizes: minutes on two cores
     #[arg(long)]
     pub(crate) quick: bool,
+    /// One case of every fault that takes minutes, against the least that has to come out; a minute of CPU
+    #[arg(long)]
+    pub(crate) floor: bool,
     /// Writes the report, a line for every case and the curve into this folder, too
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

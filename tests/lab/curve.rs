@@ -15,9 +15,11 @@ struct Line {
 const BINS: [f64; 9] = [0.01, 0.03, 0.07, 0.14, 0.28, 0.56, 1.1, 2.2, 6.0];
 const COLOURS: [&str; 8] =
     ["#1b6ca8", "#7fb3d9", "#b5451b", "#e0a386", "#5b7f2b", "#a9c47f", "#6b4a8a", "#b39bc8"];
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 420.0;
 const MARGIN: (f64, f64) = (56.0, 44.0);
+/// Room for the longest name of a contestant.
+const COLUMN: f64 = 235.0;
 
 /// Of each contestant the share detected and the share named first, with 95 % intervals.
 pub(crate) fn svg(contestants: &[(String, Vec<&Score>)]) -> String {
@@ -126,7 +128,8 @@ fn draw(text: &mut String, line: &Line, at: usize) {
             y(*high)
         );
     }
-    let (left, top) = (MARGIN.0 + 10.0 + 230.0 * (at % 3) as f64, 14.0 + 14.0 * (at / 3) as f64);
+    // Two lines of a contestant, one above the other, side by side with the next one's.
+    let (left, top) = (12.0 + COLUMN * (at / 2) as f64, 14.0 + 15.0 * (at % 2) as f64);
     let _ = writeln!(
         text,
         "<rect x=\"{left}\" y=\"{}\" width=\"14\" height=\"3\" fill=\"{colour}\"/>\

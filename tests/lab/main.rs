@@ -8,6 +8,7 @@ mod args;
 mod curve;
 mod dump;
 mod explain;
+mod floor;
 mod judges;
 mod knobs;
 mod recordings;
@@ -69,6 +70,9 @@ fn dispatch(args: &Args) -> Result<String, String> {
     if let Some(folder) = &args.recordings {
         let failed = |error| format!("{}: {error}", folder.display());
         return recordings::report(folder, &setup.contestants).map_err(failed);
+    }
+    if args.floor {
+        return floor::check(&setup, args.threads);
     }
     match &args.sensitivity {
         Some(names) => sensitivity::report(args, &params, names),
