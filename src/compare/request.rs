@@ -120,7 +120,7 @@ impl<'a> Request<'a> {
 
     /// A span's children, the earliest first.
     pub(super) fn children(&self, index: Index) -> Vec<Index> {
-        let mut children = self.tree.children(index).to_vec();
+        let mut children: Vec<Index> = self.tree.children(index).collect();
         children.sort_by_key(|&child| {
             let TreeSpan { span, key, .. } = self.at(child);
             (span.start, span.end, span.id, key.kind)

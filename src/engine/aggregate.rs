@@ -4,7 +4,7 @@
 //! figure that uses them, and the judge translates. So nothing is shared and nothing is locked. From time
 //! to time a shard begins its numbers anew, so that it does not know for ever what is not met any more.
 
-use super::histogram::{Bucket, Sparse};
+use super::histogram::Sparse;
 use crate::model::{AttrSetId, KeyId, Nanos, Sym, TraceId};
 
 /// What a piece of critical path belongs to. Structure only: whether a leaf is a dependency or a
@@ -166,25 +166,6 @@ pub struct Delta {
     pub is_last: bool,
 }
 
-impl NodeSum {
-    /// Counts one call.
-    #[inline]
-    pub(super) fn observe(
-        &mut self,
-        bucket: Bucket,
-        self_time: Nanos,
-        trace: TraceId,
-        attrs: AttrSetId,
-    ) {
-        self.calls.histogram.add(bucket, 1);
-        let call = Some(Slowest { self_time, trace });
-        if self.detail.slowest < call {
-            self.detail.slowest = call;
-        }
-        self.detail.add_attrs(AttrSum { attrs, calls: 1, self_time: self_time.0 });
-    }
-}
-
 impl Detail {
     /// Adds the same node's figures of another shard or slice.
     pub(super) fn merge(&mut self, other: &Detail) {
@@ -195,7 +176,7 @@ impl Detail {
     }
 
     #[inline]
-    fn add_attrs(&mut self, sum: AttrSum) {
+    pub(super) fn add_attrs(&mut self, sum: AttrSum) {
         match self.by_attrs.binary_search_by_key(&sum.attrs, |known| known.attrs) {
             Ok(at) => {
                 let known = &mut self.by_attrs[at];

@@ -33,6 +33,8 @@ pub(super) struct Analyzer {
     slices: Slices,
     /// Slices begun so far.
     begun: u32,
+    /// The table of the slice taken last: the next one finds its memory there.
+    spare: SliceTable,
 }
 
 /// What is counted once for each request and not for each call.
@@ -115,6 +117,7 @@ impl Analyzer {
             slice,
             slices: Slices::new(),
             begun: 0,
+            spare: SliceTable::default(),
         }
     }
 
@@ -124,6 +127,7 @@ impl Analyzer {
         debug_assert!(self.slices.is_empty());
         self.numbering = self.numbering.anew();
         self.keys = KeyMemory::default();
+        self.spare = SliceTable::default();
         // What it knows it knows by number.
         self.request = Request::default();
     }
@@ -137,7 +141,12 @@ impl Analyzer {
     pub(super) fn take_slices(&mut self, end: Option<SliceIndex>) -> Vec<(SliceIndex, SliceSums)> {
         let kept = end.map_or_else(Slices::new, |end| self.slices.split_off(&end));
         let taken = std::mem::replace(&mut self.slices, kept).into_iter();
-        taken.map(|(slice, table)| (slice, table.finish(&self.numbering))).collect()
+        let sums = taken.map(|(slice, mut table)| {
+            let sums = table.take(&self.numbering);
+            self.spare = table;
+            (slice, sums)
+        });
+        sums.collect()
     }
 
     /// The entry of the trace analyzed last: the first, if there are several.
@@ -168,7 +177,9 @@ impl Analyzer {
             let end = self.tree.spans()[members[0].0].span.end;
             let table = slices.entry(end.0 / self.slice.0).or_insert_with(|| {
                 self.begun += 1;
-                SliceTable::new(self.begun)
+                let mut table = std::mem::take(&mut self.spare);
+                table.begin(self.begun);
+                table
             });
             self.file_entry(trace, members, table);
         }
@@ -194,24 +205,22 @@ impl Analyzer {
     /// How many calls of the same kind each call made.
     fn count_siblings(&mut self) {
         for parent in 0..self.placed.len() {
-            let children = self.tree.children(parent);
-            if let [only] = *children {
+            let children = &mut self.placed[self.tree.children(parent)];
+            if let [only] = children {
                 // Most calls make one other call or none.
-                if let Some(placed) = &mut self.placed[only] {
+                if let Some(placed) = only {
                     placed.siblings = 1;
                 }
                 continue;
             }
-            for &child in children {
-                let Some(Placed { path, .. }) = self.placed[child] else { continue };
-                let path = path as usize;
+            for Placed { path, .. } in children.iter().flatten() {
+                let path = *path as usize;
                 if path >= self.siblings.len() {
                     self.siblings.resize(path + 1, 0);
                 }
                 self.siblings[path] += 1;
             }
-            for &child in children {
-                let Some(placed) = &mut self.placed[child] else { continue };
+            for placed in children.iter_mut().flatten() {
                 placed.siblings = std::mem::take(&mut self.siblings[placed.path as usize]);
             }
         }
@@ -271,16 +280,13 @@ impl Analyzer {
         let own = cost.self_time - cost.wait;
         let before = far.start.since(span.start).min(own);
         let piece = Piece { attrs: far.attrs, siblings: 0, ..piece };
-        let request = NodeKey::Request(client, callee);
-        let path = self.numbering.path(Some(placed.path), request, key.service);
+        let split = self.numbering.split(placed.path, client, callee, key.service);
         let (self_time, critical) = (before, cost.critical_before);
-        let there = Piece { path, self_time, critical, ..piece };
-        self.file(trace, entry, request, key, there, table);
-        let response = NodeKey::Response(client, callee);
-        let path = self.numbering.path(Some(placed.path), response, key.service);
+        let there = Piece { path: split.request, self_time, critical, ..piece };
+        self.file(trace, entry, NodeKey::Request(client, callee), key, there, table);
         let critical = cost.critical - critical - cost.critical_wait;
-        let back = Piece { path, self_time: own - before, critical, ..piece };
-        self.file(trace, entry, response, key, back, table);
+        let back = Piece { path: split.response, self_time: own - before, critical, ..piece };
+        self.file(trace, entry, NodeKey::Response(client, callee), key, back, table);
         if cost.wait > Nanos::ZERO {
             let retry = NodeKey::Retry(client, callee);
             let path = self.numbering.path(Some(placed.path), retry, key.service);
@@ -384,9 +390,8 @@ pub(super) fn node_key(tree: &Tree, index: Index) -> (NodeKey, Option<Index>) {
 /// The first child of a CLIENT span that belongs to another service.
 fn callee(tree: &Tree, index: Index) -> Option<Index> {
     let service = tree.spans()[index].key.service;
-    let children = tree.children(index).iter().copied();
-    let remote = children.filter(|&child| tree.spans()[child].key.service != service);
-    remote.min_by_key(|&child| {
+    let remote = |&child: &Index| tree.spans()[child].key.service != service;
+    tree.children(index).filter(remote).min_by_key(|&child| {
         let span = &tree.spans()[child].span;
         (span.start, span.id)
     })

@@ -50,7 +50,9 @@ pub struct Assembler {
     gathered: Vec<Span>,
 }
 
+/// A trace that is not done: a line of the processor's caches.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 struct OpenTrace {
     trace: TraceId,
     first_arrival: Timestamp,
@@ -96,8 +98,9 @@ impl Assembler {
     }
 
     /// Takes spans in but those that `refuse` has a reason against, and says of each that was not taken
-    /// why not. Of many open traces hardly one is in the processor's caches, so those of several spans
-    /// are looked up side by side before the first of them is touched: then the waits for memory overlap.
+    /// why not. Of many open traces hardly one is in the processor's caches, and each step to the place of
+    /// a span needs what the step before has read; so several spans take each step side by side: then the
+    /// waits for memory overlap.
     pub fn insert_all(
         &mut self,
         records: &[SpanRecord],
@@ -109,17 +112,26 @@ impl Assembler {
         const GROUP: usize = 16;
         for group in records.chunks(GROUP) {
             let mut found = [(Hashed::default(), Whereabouts::New); GROUP];
-            for (found, record) in found.iter_mut().zip(group) {
-                let hashed = self.hasher.hash(record.trace);
-                *found = (hashed, self.whereabouts(hashed, record.trace));
+            let found = &mut found[..group.len()];
+            for ((hashed, whereabouts), record) in found.iter_mut().zip(group) {
+                *hashed = self.hasher.hash(record.trace);
+                *whereabouts = self.guess(*hashed);
             }
-            for (_, whereabouts) in &found[..group.len()] {
+            for (_, whereabouts) in found.iter() {
                 if let Whereabouts::Open(slot) = *whereabouts {
-                    let OpenTrace { last, spans, .. } = self.traces.get(slot);
-                    self.blocks.get(*last).ask_for(*spans as usize % BLOCK);
+                    black_box(self.traces.get(slot).spans);
                 }
             }
-            for (&(hashed, whereabouts), record) in found.iter().zip(group) {
+            for ((hashed, whereabouts), record) in found.iter_mut().zip(group) {
+                if let Whereabouts::Open(slot) = *whereabouts {
+                    let OpenTrace { trace, last, spans, .. } = *self.traces.get(slot);
+                    self.blocks.get(last).ask_for(spans as usize % BLOCK);
+                    if trace != record.trace {
+                        *whereabouts = self.whereabouts(*hashed, record.trace);
+                    }
+                }
+            }
+            for (&mut (hashed, whereabouts), record) in found.iter_mut().zip(group) {
                 let taken = match (refuse(record), whereabouts) {
                     (Some(reason), _) => Err(reason),
                     (None, Whereabouts::Open(slot)) => self.add(slot, &record.span, now),
@@ -138,13 +150,26 @@ impl Assembler {
         }
     }
 
+    /// Where a trace is, as far as the hash of its id tells: another one may be there.
     #[inline]
+    fn guess(&self, hashed: Hashed) -> Whereabouts {
+        match self.index.find(hashed, |_| true) {
+            Some(slot) => Whereabouts::Open(slot),
+            None => self.closed_or_new(hashed),
+        }
+    }
+
+    #[cold]
     fn whereabouts(&self, hashed: Hashed, trace: TraceId) -> Whereabouts {
         match self.find(hashed, trace) {
             Some(slot) => Whereabouts::Open(slot),
-            None if self.closed.contains(hashed) => Whereabouts::Closed,
-            None => Whereabouts::New,
+            None => self.closed_or_new(hashed),
         }
+    }
+
+    #[inline]
+    fn closed_or_new(&self, hashed: Hashed) -> Whereabouts {
+        if self.closed.contains(hashed) { Whereabouts::Closed } else { Whereabouts::New }
     }
 
     #[inline]
@@ -175,8 +200,12 @@ impl Assembler {
         if place.after() == NONE {
             return;
         }
-        let OpenTrace { first, place, .. } = self.traces.get(place.after());
-        (0..BLOCK).for_each(|within| self.blocks.get(*first).ask_for(within));
+        let OpenTrace { trace, first, last, place, .. } = self.traces.get(place.after());
+        for block in [*first, *last] {
+            (0..BLOCK).for_each(|within| self.blocks.get(block).ask_for(within));
+        }
+        let hashed = self.hasher.hash(*trace);
+        black_box((self.index.find(hashed, |_| true), self.closed.contains(hashed)));
         if place.after() != NONE {
             black_box(self.traces.get(place.after()).spans);
         }

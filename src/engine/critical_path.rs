@@ -7,6 +7,8 @@
 //! A failed call that is tried again lasts until its retry begins: the back-off in between is time
 //! that the failure cost, not work of the caller.
 
+use std::ops::Range;
+
 use super::tree::{Index, Tree, TreeSpan};
 use crate::model::{Nanos, Span, SpanKind, Timestamp};
 
@@ -59,20 +61,20 @@ impl Costs {
         self.until.extend(spans.iter().map(|node| node.span.end));
         // Parents come first, so by the time a span is reached its window is known.
         for (index, node) in spans.iter().enumerate() {
-            let mut cost = Cost {
-                entry: match node.parent {
-                    _ if node.entry => Some(index),
-                    Some(parent) => self.costs[parent].entry,
-                    None => None,
-                },
-                ..Cost::default()
-            };
             if node.entry {
                 self.windows[index] = Some(Window { low: node.span.start, high: node.span.end });
             }
+            let entry = match node.parent {
+                _ if node.entry => Some(index),
+                Some(parent) => self.costs[parent].entry,
+                None => None,
+            };
+            let mut cost = Cost { entry, ..Cost::default() };
             let children = tree.children(index);
-            self.wait_for_retries(spans, children);
-            self.cover(spans, index, children, &mut cost);
+            if children.len() > 1 {
+                self.wait_for_retries(spans, children.clone());
+            }
+            self.cover(spans, index, children.clone(), &mut cost);
             if let Some(window) = self.windows[index] {
                 self.walk(spans, index, children, window, &mut cost);
             }
@@ -94,21 +96,21 @@ impl Costs {
 
     /// Lets each failed call last until its retry: the next call of the same operation, if nothing
     /// else was going on in between.
-    fn wait_for_retries(&mut self, spans: &[TreeSpan], children: &[Index]) {
-        let Some((&last, others)) = children.split_first() else { return };
-        let mut next = &spans[last].span;
+    fn wait_for_retries(&mut self, spans: &[TreeSpan], children: Range<Index>) {
+        let until = &mut self.until[children.clone()];
+        let mut calls = spans[children].iter().zip(until);
+        let Some((&TreeSpan { span: mut next, .. }, _)) = calls.next() else { return };
         let mut next_start = next.start;
-        for &child_index in others {
-            let TreeSpan { span, key, .. } = &spans[child_index];
+        for (TreeSpan { span, key, .. }, until) in calls {
             if span.failed
                 && key.kind == SpanKind::Client
                 && (next.key, next.peer) == (span.key, span.peer)
                 && next.start == next_start
                 && span.end <= next_start
             {
-                self.until[child_index] = next_start;
+                *until = next_start;
             }
-            next = span;
+            next = *span;
             next_start = next_start.min(span.start);
         }
     }
@@ -116,13 +118,13 @@ impl Costs {
     /// Self-time, and what the children saved by running side by side. By descending end, a child
     /// adds what lies below the earliest start seen so far. Nobody waits for what a failed call left
     /// running.
-    fn cover(&self, spans: &[TreeSpan], index: Index, children: &[Index], cost: &mut Cost) {
+    #[inline]
+    fn cover(&self, spans: &[TreeSpan], index: Index, children: Range<Index>, cost: &mut Cost) {
         let Span { start, end, .. } = spans[index].span;
         let (mut covered, mut added_up) = (Nanos::ZERO, Nanos::ZERO);
         let mut uncovered_upto = end;
-        for &child_index in children {
-            let from = spans[child_index].span.start.max(start);
-            let to = self.until[child_index];
+        for (child, &to) in spans[children.clone()].iter().zip(&self.until[children]) {
+            let from = child.span.start.max(start);
             covered += to.min(uncovered_upto).since(from);
             added_up += to.min(end).since(from);
             uncovered_upto = uncovered_upto.min(from);
@@ -133,11 +135,12 @@ impl Costs {
     }
 
     /// Gives each instant of the window to a child or to the span itself, from the end backwards.
+    #[inline]
     fn walk(
         &mut self,
         spans: &[TreeSpan],
         index: Index,
-        children: &[Index],
+        children: Range<Index>,
         window: Window,
         cost: &mut Cost,
     ) {
@@ -146,12 +149,14 @@ impl Costs {
         let end = spans[index].span.end.max(start);
         let mut upto = until.min(end);
         let wait = until.since(upto);
-        for &child_index in children {
-            let began = spans[child_index].span.start;
-            let (from, to) = (began.max(start), self.until[child_index].min(upto));
+        let windows = self.windows[children.clone()].iter_mut();
+        let ends = self.until[children.clone()].iter().zip(windows);
+        for (child, (&ended, window)) in spans[children].iter().zip(ends) {
+            let began = child.span.start;
+            let (from, to) = (began.max(start), ended.min(upto));
             if began < upto && to > from {
                 cost.critical += upto.since(to);
-                self.windows[child_index] = Some(Window { low: from, high: to });
+                *window = Some(Window { low: from, high: to });
                 upto = from;
             }
         }
@@ -189,9 +194,9 @@ mod tests {
             Draft::new(3, 1, service(1)).times(20, 90),
         ]);
         assert_eq!(figures(&costs, 0), (20, 20));
-        // Arena order among siblings is by id; the critical one ends at 90.
-        assert_eq!(figures(&costs, 1), (50, 10));
-        assert_eq!(figures(&costs, 2), (70, 70));
+        // The child that ended last comes first.
+        assert_eq!(figures(&costs, 1), (70, 70));
+        assert_eq!(figures(&costs, 2), (50, 10));
     }
 
     #[test]
@@ -235,9 +240,10 @@ mod tests {
             call(3, 60, 80),
         ];
         let (_, tried_again) = costs(&drafts);
-        assert_eq!([0, 1, 2].map(|index| figures(&tried_again, index).1), [30, 50, 20]);
+        // The retry ended last and comes first.
+        assert_eq!([0, 1, 2].map(|index| figures(&tried_again, index).1), [30, 20, 50]);
         assert_eq!(
-            (tried_again.of(1).wait, tried_again.of(1).critical_wait),
+            (tried_again.of(2).wait, tried_again.of(2).critical_wait),
             (Nanos(30), Nanos(30))
         );
         // Other work in between: the caller did not wait.
@@ -283,7 +289,7 @@ mod tests {
             low = low.max(span.start.0);
             let mut upto = high.min(span.end.0);
             let mut taken = None;
-            for &child in tree.children(index) {
+            for child in tree.children(index) {
                 let other = &tree.spans()[child].span;
                 let (from, to) = (other.start.0.max(low), other.end.0.min(upto));
                 if from >= to {
@@ -321,7 +327,7 @@ mod tests {
             let (tree, costs) = costs(&drafts);
             for (index, node) in tree.spans().iter().enumerate() {
                 let covered = |at: u64| {
-                    tree.children(index).iter().any(|&child| {
+                    tree.children(index).any(|child| {
                         let child = &tree.spans()[child].span;
                         (child.start.0..child.end.0).contains(&at)
                     })

@@ -96,7 +96,7 @@ fn depth_first(tree: &Tree, first: Index) -> Vec<(Index, usize)> {
     let mut order = Vec::with_capacity(spans.len());
     while let Some((at, depth)) = stack.pop() {
         order.push((at, depth));
-        let mut below = tree.children(at).to_vec();
+        let mut below: Vec<Index> = tree.children(at).collect();
         below.sort_unstable_by_key(|&child| {
             let span = &spans[child].span;
             std::cmp::Reverse((span.start, span.end, span.id))

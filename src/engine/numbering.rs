@@ -1,8 +1,8 @@
 //! Nodes and call paths by number, in the order of first sight, up to a limit.
 //!
 //! A path is the path above it and a node; most spans take a path that is known and one of few below the
-//! one above, so these are looked through before anything is hashed. What can be said of a path once and for all (its node, its entry, whose time it is) is kept
-//! with it. Beyond the limits everything is the overflow node, which is never a suspect. The numbers
+//! one above, so these are looked through before anything is hashed. What can be said of a path once and
+//! for all (its node, its entry, whose time it is, what an edge is split into) is kept with it. Beyond the limits everything is the overflow node, which is never a suspect. The numbers
 //! are one shard's own; the judge translates.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::aggregate::{GroupKey, Id, NodeKey};
-use crate::model::Sym;
+use crate::model::{KeyId, Sym};
 
 /// The numbers of one shard.
 pub(super) struct Numbering {
@@ -35,8 +35,9 @@ pub(super) struct Numbering {
 /// So many paths below one are looked through one after the other; among more, hashing is faster.
 const FEW: u32 = 8;
 
-/// A path, and what follows from it.
+/// A path, and what follows from it: a line of the processor's caches.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Path {
     above: Option<Id>,
     key: NodeKey,
@@ -51,8 +52,19 @@ pub(super) struct Path {
     newest_longer: Id,
     /// The next older path below the same one.
     older_beside: Id,
+    /// What the time of an edge is split into, once it has been: not among the paths one step longer.
+    split: Option<Split>,
     /// Where it is filed in the slice it was filed in last.
     pub(super) cursor: Cursor,
+}
+
+/// The paths of the two halves of an edge's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Split {
+    /// Before the callee's span starts.
+    pub(super) request: Id,
+    /// The rest.
+    pub(super) response: Id,
 }
 
 /// A row of a slice that is being added up.
@@ -102,6 +114,28 @@ impl Numbering {
             }
             _ => self.hashed_path(above, key, service),
         }
+    }
+
+    /// What the time of an edge of `service` is split into; `edge` is its path.
+    #[inline]
+    pub(super) fn split(&mut self, edge: Id, client: KeyId, callee: Sym, service: Sym) -> Split {
+        match self.at(edge).split {
+            Some(split) => split,
+            None => self.new_split(edge, client, callee, service),
+        }
+    }
+
+    #[cold]
+    fn new_split(&mut self, edge: Id, client: KeyId, callee: Sym, service: Sym) -> Split {
+        let mut half = |key| self.hashed_path(Some(edge), key, service);
+        let request = half(NodeKey::Request(client, callee));
+        let response = half(NodeKey::Response(client, callee));
+        let split = Split { request, response };
+        // Edges beyond the limits are all one path.
+        if !self.is_overflow(edge) {
+            self.at_mut(edge).split = Some(split);
+        }
+        split
     }
 
     #[inline(never)]
@@ -197,7 +231,8 @@ impl Numbering {
         let entry = above.map_or(path, |above| self.at(above).entry);
         let group = self.group(entry, group);
         let mut older_beside = path;
-        if let Some(above) = above {
+        let is_half = matches!(key, NodeKey::Request(..) | NodeKey::Response(..));
+        if let Some(above) = above.filter(|_| !is_half) {
             let above = self.at_mut(above);
             above.longer += 1;
             older_beside = std::mem::replace(&mut above.newest_longer, path);
@@ -211,6 +246,7 @@ impl Numbering {
             longer: 0,
             newest_longer: path,
             older_beside,
+            split: None,
             cursor: Cursor::default(),
         });
         let Numbering { known, paths, hasher, .. } = self;
@@ -257,7 +293,6 @@ fn hash(hasher: &RandomState, above: Option<Id>, key: NodeKey) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::KeyId;
 
     const A: Sym = Sym(1);
 
@@ -284,6 +319,21 @@ mod tests {
         assert_eq!(nodes, [own(1), own(2)]);
         assert_eq!(paths, [(None, 0), (Some(0), 1), (None, 1)]);
         assert_eq!(numbering.take_fresh(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_edge_is_split_into_the_same_two_paths_every_time() {
+        let mut numbering = Numbering::new(10, 10);
+        let edge = numbering.path(None, NodeKey::Edge(KeyId(1), Sym(2)), A);
+        let split = numbering.split(edge, KeyId(1), Sym(2), A);
+        let callee = numbering.path(Some(edge), own(3), Sym(2));
+        assert_eq!(numbering.split(edge, KeyId(1), Sym(2), A), split);
+        assert_eq!(numbering.path(Some(edge), own(3), Sym(2)), callee);
+        let (nodes, _) = numbering.take_fresh();
+        let node = |path| nodes[numbering.at(path).node as usize];
+        assert_eq!(node(split.request), NodeKey::Request(KeyId(1), Sym(2)));
+        assert_eq!(node(split.response), NodeKey::Response(KeyId(1), Sym(2)));
+        assert_eq!(numbering.call(split.request), Some((numbering.at(edge).node, 1)));
     }
 
     #[test]

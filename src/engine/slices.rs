@@ -5,42 +5,64 @@
 //! a path is, the path itself remembers for the slice it was filed in last, so that filing rarely
 //! hashes anything.
 
+mod places;
+mod row;
+
 use std::collections::HashMap;
-use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
-use super::aggregate::{EntrySum, FanOut, GroupSum, Id, MAX_FAN_OUT, NodeSum, PathSum, SliceSums};
-use super::histogram::bucket_of;
+use super::aggregate::{EntrySum, FanOut, GroupSum, Id, MAX_FAN_OUT, NodeSum, SliceSums};
 use super::numbering::{Cursor, Numbering};
 use crate::model::{AttrSetId, Nanos, TraceId};
+use places::Places;
+use row::{Row, Sums};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// The sums of one slice so far.
+#[derive(Default)]
 pub(super) struct SliceTable {
     /// Tells this slice from all others of the shard, before and after it.
     number: u32,
     rows: Vec<Row>,
     /// Rows by path, for paths that have been filed elsewhere since.
-    by_path: Map<Id, u32>,
-    groups: Vec<(Id, GroupSum)>,
-    by_group: Map<Id, u32>,
+    by_path: Places,
+    groups: Vec<GroupRow>,
+    by_group: Places,
     entries: Map<Id, EntrySum>,
     /// Calls to the overflow node: the path tells the node but not the caller.
     overflowed: Map<(Id, Id), FanOut>,
 }
 
-/// What was filed under one path.
-#[derive(Default)]
-struct Row {
-    path: Id,
-    sum: PathSum,
-    node: NodeSum,
-    /// Calls from above that made one call of this.
-    single: u64,
-    /// Calls from above that made several.
-    fan_out: FanOut,
+/// The sums of one group: half a line of the processor's caches.
+#[derive(Clone, Copy)]
+struct GroupRow {
+    group: Id,
+    critical: u64,
+    /// The low half of the sum of squares, and the high half.
+    squares: [u64; 2],
+}
+
+impl GroupRow {
+    fn new(group: Id) -> GroupRow {
+        GroupRow { group, critical: 0, squares: [0; 2] }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // one half each
+    fn add(&mut self, critical: u64) {
+        let square = u128::from(critical) * u128::from(critical);
+        let squares = self.sum().squares.saturating_add(square);
+        self.squares = [squares as u64, (squares >> 64) as u64];
+        self.critical = self.critical.saturating_add(critical);
+    }
+
+    fn sum(&self) -> GroupSum {
+        let [low, high] = self.squares;
+        let squares = u128::from(high) << 64 | u128::from(low);
+        GroupSum { critical: self.critical, squares }
+    }
 }
 
 /// A piece of time that belongs to a path.
@@ -57,17 +79,9 @@ pub(super) struct Piece {
 }
 
 impl SliceTable {
-    /// An empty one. `number` is none that any other slice of the shard ever had, and not 0.
-    pub(super) fn new(number: u32) -> SliceTable {
-        SliceTable {
-            number,
-            rows: Vec::new(),
-            by_path: Map::default(),
-            groups: Vec::new(),
-            by_group: Map::default(),
-            entries: Map::default(),
-            overflowed: Map::default(),
-        }
+    /// Begins anew as another slice. `number` is none that any other slice of the shard ever had, and not 0.
+    pub(super) fn begin(&mut self, number: u32) {
+        self.number = number;
     }
 
     /// A request of an entry took so long.
@@ -80,16 +94,11 @@ impl SliceTable {
     /// Files a piece of time.
     #[inline]
     pub(super) fn add(&mut self, piece: &Piece, trace: TraceId, numbering: &mut Numbering) {
-        let row = self.row(piece.path, &mut numbering.at_mut(piece.path).cursor);
-        row.sum.calls += 1;
-        row.sum.critical = row.sum.critical.saturating_add(piece.critical.0);
-        row.node.calls.requests += u64::from(piece.first_of_request);
-        row.node.observe(bucket_of(piece.self_time), piece.self_time, trace, piece.attrs);
-        match piece.siblings {
-            0 => {}
-            1 => row.single += 1,
-            several => row.fan_out.add(clipped(several), 1),
+        let cursor = &mut numbering.at_mut(piece.path).cursor;
+        if cursor.slice != self.number {
+            *cursor = self.find(piece);
         }
+        self.rows[cursor.row as usize].add(piece, trace);
     }
 
     /// One call of `parent` made so many that ended up in the overflow node.
@@ -98,61 +107,55 @@ impl SliceTable {
     }
 
     /// Files what a group took of the critical path of one request.
+    #[inline]
     pub(super) fn add_group(&mut self, group: Id, critical: u64, cursor: &mut Cursor) {
         if cursor.slice != self.number {
-            let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
-            let row = *self.by_group.entry(group).or_insert(next);
-            if row == next {
-                self.groups.push((group, GroupSum::default()));
-            }
-            *cursor = Cursor { slice: self.number, row };
+            *cursor = self.find_group(group);
         }
-        let (_, sum) = &mut self.groups[cursor.row as usize];
-        sum.critical = sum.critical.saturating_add(critical);
-        sum.squares = sum.squares.saturating_add(u128::from(critical) * u128::from(critical));
-    }
-
-    #[inline]
-    fn row(&mut self, path: Id, cursor: &mut Cursor) -> &mut Row {
-        if cursor.slice != self.number {
-            *cursor = self.find(path);
-        }
-        &mut self.rows[cursor.row as usize]
+        self.groups[cursor.row as usize].add(critical);
     }
 
     #[cold]
-    fn find(&mut self, path: Id) -> Cursor {
+    fn find(&mut self, piece: &Piece) -> Cursor {
         let next = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        let row = *self.by_path.entry(path).or_insert(next);
+        let row = self.by_path.place(piece.path, next);
         if row == next {
-            self.rows.push(Row { path, ..Row::default() });
+            self.rows.push(Row::new(piece.path, piece.self_time));
         }
         Cursor { slice: self.number, row }
     }
 
-    /// The figures, in the order of the shard's numbers.
-    pub(super) fn finish(self, numbering: &Numbering) -> SliceSums {
-        let mut rows = self.rows;
-        rows.sort_unstable_by_key(|row| row.path);
-        let paths = rows.iter().map(|row| (row.path, row.sum)).collect();
-        let mut pairs: Vec<((Id, Id), FanOut)> = self.overflowed.into_iter().collect();
-        let mut nodes: Vec<(Id, NodeSum)> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Row { path, node, single, mut fan_out, .. } = row;
-            if single > 0 {
-                fan_out.add(1, u32::try_from(single).unwrap_or(u32::MAX));
-            }
-            if let Some(call) = numbering.call(path).filter(|_| !fan_out.is_empty()) {
+    #[cold]
+    fn find_group(&mut self, group: Id) -> Cursor {
+        let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let row = self.by_group.place(group, next);
+        if row == next {
+            self.groups.push(GroupRow::new(group));
+        }
+        Cursor { slice: self.number, row }
+    }
+
+    /// Takes the figures out, in the order of the shard's numbers, and leaves the table empty.
+    pub(super) fn take(&mut self, numbering: &Numbering) -> SliceSums {
+        let groups = self.by_group.iter().map(|row| {
+            let row = &self.groups[row as usize];
+            (numbering.group_key(row.group), row.sum())
+        });
+        let groups = groups.collect();
+        let mut pairs: Vec<((Id, Id), FanOut)> = self.overflowed.drain().collect();
+        let mut paths = Vec::with_capacity(self.rows.len());
+        let mut nodes: Vec<(Id, NodeSum)> = Vec::with_capacity(self.rows.len());
+        for row in self.by_path.iter() {
+            let row = &mut self.rows[row as usize];
+            let Sums { path: sum, node, fan_out } = row.take();
+            if let Some(call) = numbering.call(row.path).filter(|_| !fan_out.is_empty()) {
                 pairs.push((call, fan_out));
             }
-            nodes.push((numbering.at(path).node, node));
+            paths.push((row.path, sum));
+            nodes.push((numbering.at(row.path).node, node));
         }
-        let groups = self.groups.into_iter();
-        let mut groups: Vec<_> =
-            groups.map(|(group, sum)| (numbering.group_key(group), sum)).collect();
-        groups.sort_unstable_by_key(|&(key, _)| key);
-        SliceSums {
-            entries: sorted(self.entries),
+        let sums = SliceSums {
+            entries: sorted(self.entries.drain()),
             paths,
             nodes: merged(nodes, |into, from| {
                 into.calls.requests += from.calls.requests;
@@ -161,7 +164,12 @@ impl SliceTable {
             }),
             pairs: merged(pairs, |into, from| into.merge(&from)),
             groups,
-        }
+        };
+        self.rows.clear();
+        self.groups.clear();
+        self.by_path.clear();
+        self.by_group.clear();
+        sums
     }
 }
 
@@ -169,25 +177,24 @@ fn clipped(count: u32) -> u8 {
     u8::try_from(count).unwrap_or(MAX_FAN_OUT)
 }
 
-fn sorted<K: Ord + Copy + Hash, V>(map: Map<K, V>) -> Vec<(K, V)> {
-    let mut items: Vec<(K, V)> = map.into_iter().collect();
+fn sorted<V>(items: impl Iterator<Item = (Id, V)>) -> Vec<(Id, V)> {
+    let mut items: Vec<(Id, V)> = items.collect();
     items.sort_unstable_by_key(|&(key, _)| key);
     items
 }
 
-/// By key, equal ones made one.
-fn merged<K: Ord + Copy, V>(
+/// By key, equal ones made one, in the order in which they come. What is in order already is not moved.
+fn merged<K: Ord + Copy, V: Default>(
     mut items: Vec<(K, V)>,
     mut merge: impl FnMut(&mut V, V),
 ) -> Vec<(K, V)> {
-    // Stable: what is merged is merged in the order of paths.
     items.sort_by_key(|&(key, _)| key);
-    let mut merged: Vec<(K, V)> = Vec::with_capacity(items.len());
-    for (key, value) in items {
-        match merged.last_mut() {
-            Some((last, into)) if *last == key => merge(into, value),
-            _ => merged.push((key, value)),
+    items.dedup_by(|next, kept| {
+        let is_same = next.0 == kept.0;
+        if is_same {
+            merge(&mut kept.1, std::mem::take(&mut next.1));
         }
-    }
-    merged
+        is_same
+    });
+    items
 }

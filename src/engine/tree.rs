@@ -2,8 +2,14 @@
 //!
 //! Copes with what strangers send: orphans, cycles, self-parents, a client and a server span under
 //! one id (Zipkin), clocks that disagree. Spans are held in an arena in which a parent stands before
-//! its children, so every walk is a loop. Clock skew is corrected here and nowhere else, in the
-//! analysis only; how much was shifted is kept, so that it can be said.
+//! its children and these side by side, so every walk is a loop and nothing has to list them. Clock skew
+//! is corrected here and nowhere else, in the analysis only; how much was shifted is kept, so that it can
+//! be said.
+
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use foldhash::fast::RandomState;
 
 use crate::model::{Key, Nanos, Span, SpanId, SpanKind, Sym, Timestamp};
 
@@ -26,6 +32,12 @@ pub struct TreeSpan {
     pub parent: Option<Index>,
     /// It begins a request: its duration is what users wait for.
     pub entry: bool,
+    /// Where its children begin and end.
+    children: [Index; 2],
+    /// Which of the spans kept it is.
+    kept: usize,
+    /// How far it was moved.
+    shift: i64,
 }
 
 impl TreeSpan {
@@ -36,12 +48,23 @@ impl TreeSpan {
     }
 
     #[inline]
-    fn shift(&mut self, by: i64) {
-        if by != 0 {
+    fn move_by(&mut self, shift: i64) {
+        if shift != 0 {
             let duration = self.duration();
-            self.span.start = Timestamp(self.span.start.0.saturating_add_signed(by));
+            self.span.start = Timestamp(self.span.start.0.saturating_add_signed(shift));
             self.span.end = self.span.start + duration;
+            self.shift = self.shift.saturating_add(shift);
         }
+    }
+
+    /// Roots and entries are told in the order in which they began.
+    fn beginning(&self) -> (Timestamp, SpanId, SpanKind) {
+        (self.span.start, self.span.id, self.key.kind)
+    }
+
+    /// Children are told from the one that ended last.
+    fn ending(&self) -> (Timestamp, Timestamp, SpanId, SpanKind) {
+        (self.span.end, self.span.start, self.span.id, self.key.kind)
     }
 }
 
@@ -49,50 +72,33 @@ impl TreeSpan {
 #[derive(Default)]
 pub struct Tree {
     spans: Vec<TreeSpan>,
-    /// Children of each span: `children[first[i]..first[i + 1]]`, by descending end.
-    first: Vec<usize>,
-    children: Vec<Index>,
     /// Spans whose id had been seen before in the trace.
     pub duplicates: usize,
     /// Spans moved because their clock disagreed with their parent's.
     pub skewed: usize,
-    scratch: Scratch,
-}
-
-#[derive(Default)]
-struct Scratch {
-    /// Where the spans stand that came, by id.
-    by_id: Vec<(SpanId, usize)>,
-    /// Ascending by id.
+    /// The spans that are no duplicates, in order of arrival.
     kept: Vec<Kept>,
-    /// Of each that was kept.
-    links: Vec<Link>,
-    /// What was kept, in the order of the arena.
-    order: Vec<usize>,
-    shifts: Vec<i64>,
+    by_id: ById,
 }
 
-/// A span that is no duplicate.
+/// A span that is no duplicate, and who stands above, below and beside it before all are put in order.
 #[derive(Clone, Copy)]
 struct Kept {
     id: SpanId,
     key: Key,
     /// Where it stands among the spans that came.
     at: usize,
-}
-
-/// Nobody, where a span's number is expected.
-const NONE: usize = usize::MAX;
-
-/// Who stands above, below and beside a kept span, before they are put in order.
-#[derive(Clone, Copy)]
-struct Link {
+    /// The other half of a shared id.
+    twin: usize,
     parent: usize,
     /// The parent is named but not among the spans.
     orphan: bool,
     first_child: usize,
     next_sibling: usize,
 }
+
+/// Nobody, where a span's number is expected.
+const NONE: usize = usize::MAX;
 
 impl Tree {
     /// Rebuilds the forest from the spans of one trace, in order of arrival. `resolve` tells what a
@@ -101,19 +107,16 @@ impl Tree {
         self.keep_first_of_each_id(spans, resolve);
         self.find_parents(spans);
         self.arrange(spans);
-        if self.spans.len() < self.scratch.kept.len() {
+        if self.spans.len() < self.kept.len() {
             // What hangs from no root hangs in a circle.
             self.break_cycles(spans);
             self.arrange(spans);
         }
         debug_assert_eq!(
             self.spans.len(),
-            self.scratch.kept.len(),
+            self.kept.len(),
             "every span hangs from a root once cycles are cut"
         );
-        self.mark_entries();
-        self.correct_skew();
-        self.link_children();
     }
 
     /// The spans, parents before children.
@@ -124,66 +127,84 @@ impl Tree {
 
     /// The children of a span that belong to the same request, by descending end.
     #[inline]
-    pub fn children(&self, of: Index) -> &[Index] {
-        &self.children[self.first[of]..self.first[of + 1]]
+    pub fn children(&self, of: Index) -> Range<Index> {
+        let [from, upto] = self.spans[of].children;
+        from..upto
     }
 
     fn keep_first_of_each_id(&mut self, spans: &[Span], mut resolve: impl FnMut(&Span) -> Key) {
-        let Scratch { by_id, kept, .. } = &mut self.scratch;
-        by_id.clear();
-        by_id.extend(spans.iter().enumerate().map(|(at, span)| (span.id, at)));
-        by_id.sort_unstable();
+        let Tree { kept, by_id, .. } = self;
         kept.clear();
-        self.duplicates = 0;
-        for &(id, at) in by_id.iter() {
-            let key = resolve(&spans[at]);
-            let is_new = match kept.as_slice() {
-                [.., two, one] if two.id == id && one.id == id => false,
-                [.., one] if one.id == id => is_shared(&one.key, &key),
-                _ => true,
-            };
-            if is_new {
-                kept.push(Kept { id, key, at });
-            } else {
-                self.duplicates += 1;
+        by_id.clear(spans.len());
+        for (at, span) in spans.iter().enumerate() {
+            let (id, key) = (span.id, resolve(span));
+            let own = kept.len();
+            let place = by_id.place(id, kept);
+            let twin = *place;
+            match kept.get_mut(twin) {
+                None => *place = own,
+                Some(one) if one.twin == NONE && is_shared(&one.key, &key) => one.twin = own,
+                Some(_) => continue,
             }
+            let (parent, first_child, next_sibling) = (NONE, NONE, NONE);
+            kept.push(Kept { id, key, at, twin, parent, orphan: false, first_child, next_sibling });
         }
+        self.duplicates = spans.len() - self.kept.len();
     }
 
-    /// `kept` is sorted by id, so a parent is found by bisection.
     fn find_parents(&mut self, spans: &[Span]) {
-        let Scratch { kept, links, .. } = &mut self.scratch;
-        links.clear();
-        for (at, &Kept { id: own, key, at: came }) in kept.iter().enumerate() {
-            let named = spans[came].parent;
-            let parent = match (shared_client(kept, at), named) {
+        for at in 0..self.kept.len() {
+            let one = self.kept[at];
+            let named = spans[one.at].parent;
+            let parent = match (self.shared_client(&one), named) {
                 (Some(client), _) => client,
-                (None, Some(id)) if id != own => parent_named(kept, id, key.service),
+                (None, Some(id)) if id != one.id => self.parent_named(id, one.key.service),
                 _ => NONE,
             };
             let orphan = parent == NONE && named.is_some();
-            links.push(Link { parent, orphan, first_child: NONE, next_sibling: NONE });
+            self.kept[at] = Kept { parent, orphan, ..one };
         }
+    }
+
+    /// If a span is the server half of a shared id, its client half.
+    #[inline]
+    fn shared_client(&self, one: &Kept) -> Option<usize> {
+        let half = self.kept.get(one.twin)?;
+        (one.key.kind == SpanKind::Server && half.key.kind == SpanKind::Client).then_some(one.twin)
+    }
+
+    /// The span with this id; of two halves of a shared id, the one that a child of `service` belongs to.
+    #[inline]
+    fn parent_named(&self, id: SpanId, service: Sym) -> usize {
+        let found = self.by_id.find(id, &self.kept);
+        let Some((one, twin)) =
+            self.kept.get(found).and_then(|one| Some((one, self.kept.get(one.twin)?)))
+        else {
+            return found;
+        };
+        let is_client_first = one.key.kind == SpanKind::Client;
+        let (client, server) = if is_client_first { (one, twin) } else { (twin, one) };
+        let is_of_client = client.key.service == service && server.key.service != service;
+        if is_of_client == is_client_first { found } else { one.twin }
     }
 
     /// Where following parents comes back to where it began, the earliest span becomes an orphan.
     #[cold]
     fn break_cycles(&mut self, spans: &[Span]) {
-        let Scratch { kept, links, .. } = &mut self.scratch;
+        let kept = &mut self.kept;
         // The walk in which a span was met first.
         let mut met_in_walk = vec![NONE; kept.len()];
         for start in 0..kept.len() {
             let mut at = start;
             while met_in_walk[at] == NONE {
                 met_in_walk[at] = start;
-                if links[at].parent == NONE {
+                if kept[at].parent == NONE {
                     break;
                 }
-                at = links[at].parent;
+                at = kept[at].parent;
             }
-            if met_in_walk[at] == start && links[at].parent != NONE {
-                let order = |at: usize| (spans[kept[at].at].start, kept[at].id);
-                cut_cycle_through(links, order, at);
+            if met_in_walk[at] == start && kept[at].parent != NONE {
+                cut_cycle_through(kept, spans, at);
             }
         }
     }
@@ -191,138 +212,147 @@ impl Tree {
     /// Breadth first from the roots: a parent gets a lower index than its children, and the children of
     /// one parent stand side by side.
     fn arrange(&mut self, spans: &[Span]) {
-        let Scratch { kept, links, order, .. } = &mut self.scratch;
-        order.clear();
         self.spans.clear();
-        links.iter_mut().for_each(|link| link.first_child = NONE);
-        // From the last to the first, so that the lists ascend.
-        for at in (0..links.len()).rev() {
-            match links[at].parent {
-                NONE => order.push(at),
+        self.skewed = 0;
+        self.kept.iter_mut().for_each(|one| one.first_child = NONE);
+        for at in 0..self.kept.len() {
+            match self.kept[at].parent {
+                NONE => self.spans.push(placed(spans, &self.kept, at)),
                 parent => {
-                    links[at].next_sibling = links[parent].first_child;
-                    links[parent].first_child = at;
+                    let older = std::mem::replace(&mut self.kept[parent].first_child, at);
+                    self.kept[at].next_sibling = older;
                 }
             }
         }
-        order
-            .sort_unstable_by_key(|&at| (spans[kept[at].at].start, kept[at].id, kept[at].key.kind));
-        let tree_span = |at: usize, parent| {
-            let Kept { key, at, .. } = kept[at];
-            TreeSpan { span: spans[at], key, parent, entry: false }
-        };
-        self.spans.extend(order.iter().map(|&root| tree_span(root, None)));
-        let mut parent = 0;
-        while parent < order.len() {
-            let mut child = links[order[parent]].first_child;
-            while child != NONE {
-                order.push(child);
-                self.spans.push(tree_span(child, Some(parent)));
-                child = links[child].next_sibling;
+        let roots = self.spans.len();
+        self.mark_entries();
+        for parent in 0..self.kept.len() {
+            if parent == self.spans.len() {
+                // The rest hangs in a circle.
+                break;
             }
-            parent += 1;
+            self.add_children(spans, parent, parent < roots);
         }
     }
 
-    /// Entries: roots, what a broker handed over, and, where no root was seen, servers whose caller
-    /// is missing. A CLIENT root (a browser, a load generator) hands the role to the servers it calls.
+    /// Which roots are entries: those that have no caller, what a broker handed over, and, where no root
+    /// was seen, servers whose caller is missing.
     fn mark_entries(&mut self) {
-        let Scratch { links, order, .. } = &self.scratch;
-        let is_orphan = |index: Index| links[order[index]].orphan;
-        let roots = self.spans.iter().take_while(|span| span.parent.is_none()).count();
-        let has_root = (0..roots).any(|root| !is_orphan(root));
-        for root in 0..roots {
-            let kind = self.spans[root].key.kind;
-            self.spans[root].entry = !is_orphan(root)
+        let Tree { spans: roots, kept, .. } = self;
+        if roots.len() > 1 {
+            roots.sort_unstable_by_key(TreeSpan::beginning);
+        }
+        let is_orphan = |root: &TreeSpan| kept[root.kept].orphan;
+        let has_root = !roots.iter().all(is_orphan);
+        for root in roots {
+            let kind = root.key.kind;
+            root.entry = !is_orphan(root)
                 || kind == SpanKind::Consumer
                 || (!has_root && kind == SpanKind::Server);
         }
-        let mut are_cut = false;
-        for index in roots..self.spans.len() {
-            let TreeSpan { key, parent, .. } = self.spans[index];
-            let is_entry = parent.is_some_and(|parent| {
-                let caller = &self.spans[parent];
-                key.kind == SpanKind::Consumer
-                    || caller.key.kind == SpanKind::Producer
-                    || (key.kind == SpanKind::Server && is_client_root(caller))
+    }
+
+    /// Puts the children of a span behind all others, those that are entries of their own after the rest:
+    /// what a broker handed over, and what a CLIENT root (a browser, a load generator) calls, which
+    /// hands its role on.
+    fn add_children(&mut self, spans: &[Span], parent: Index, is_root: bool) {
+        let mut next = self.kept[self.spans[parent].kept].first_child;
+        if next == NONE {
+            return;
+        }
+        let above = self.spans[parent];
+        let from = self.spans.len();
+        let is_client_root = is_root && above.key.kind == SpanKind::Client;
+        let (mut entries, mut hands_on) = (0, false);
+        while next != NONE {
+            let mut child = placed(spans, &self.kept, next);
+            let kind = child.key.kind;
+            let is_called = is_client_root && kind == SpanKind::Server;
+            hands_on |= is_called;
+            child.entry =
+                is_called || kind == SpanKind::Consumer || above.key.kind == SpanKind::Producer;
+            if child.entry {
+                entries += 1;
+            } else {
+                child.parent = Some(parent);
+                self.skewed += usize::from(is_skewed_until_moved(&mut child, &above));
+            }
+            self.spans.push(child);
+            next = self.kept[next].next_sibling;
+        }
+        let upto = self.spans.len() - entries;
+        let children = &mut self.spans[from..];
+        if children.len() > 1 {
+            children.sort_unstable_by(|one, two| {
+                one.entry.cmp(&two.entry).then_with(|| two.ending().cmp(&one.ending()))
             });
-            self.spans[index].entry = is_entry;
-            are_cut |= is_entry;
+            children[upto - from..].sort_unstable_by_key(TreeSpan::beginning);
         }
-        if are_cut {
-            self.cut_entries_off();
-        }
-    }
-
-    fn cut_entries_off(&mut self) {
-        for index in 0..self.spans.len() {
-            let TreeSpan { key, parent, entry, .. } = self.spans[index];
-            if !entry {
-                continue;
-            }
-            if let Some(parent) = parent
-                && is_client_root(&self.spans[parent])
-                && key.kind == SpanKind::Server
-            {
-                self.spans[parent].entry = false;
-            }
-            self.spans[index].parent = None;
-        }
-    }
-
-    /// Top down: moving a span moves everything below it.
-    fn correct_skew(&mut self) {
-        let shifts = &mut self.scratch.shifts;
-        shifts.clear();
-        self.skewed = 0;
-        for index in 0..self.spans.len() {
-            let (before, above) = self.spans.split_at_mut(index);
-            let child = &mut above[0];
-            let mut shift = 0_i64;
-            if let Some(parent) = child.parent {
-                let inherited = shifts[parent];
-                child.shift(inherited);
-                let parent = &before[parent];
-                if child.key.service != parent.key.service {
-                    shift = shift_into(&parent.span, &child.span);
-                    child.shift(shift);
-                    self.skewed += usize::from(shift.unsigned_abs() > NUDGE.0);
-                }
-                shift = inherited.saturating_add(shift);
-            }
-            shifts.push(shift);
-        }
-    }
-
-    /// The children of one parent stand side by side, those of the next parent behind them.
-    fn link_children(&mut self) {
-        self.first.clear();
-        self.children.clear();
-        for (index, span) in self.spans.iter().enumerate() {
-            let Some(parent) = span.parent else { continue };
-            while self.first.len() <= parent {
-                self.first.push(self.children.len());
-            }
-            self.children.push(index);
-        }
-        while self.first.len() <= self.spans.len() {
-            self.first.push(self.children.len());
-        }
-        let ends_later = |&one: &Index, &two: &Index| {
-            let key = |at: Index| {
-                let TreeSpan { span, key, .. } = &self.spans[at];
-                (span.end, span.start, span.id, key.kind)
-            };
-            key(two).cmp(&key(one))
-        };
-        for range in self.first.windows(2).filter(|range| range[1] > range[0] + 1) {
-            self.children[range[0]..range[1]].sort_unstable_by(ends_later);
-        }
+        let above = &mut self.spans[parent];
+        above.children = [from, upto];
+        above.entry &= !hands_on;
     }
 }
 
-fn is_client_root(span: &TreeSpan) -> bool {
-    span.parent.is_none() && span.key.kind == SpanKind::Client
+/// A kept span, not yet below anything.
+#[inline]
+fn placed(spans: &[Span], kept: &[Kept], at: usize) -> TreeSpan {
+    let Kept { key, at: came, .. } = kept[at];
+    let (parent, children) = (None, [0; 2]);
+    TreeSpan { span: spans[came], key, parent, entry: false, children, kept: at, shift: 0 }
+}
+
+/// Moves a span with what it hangs from, and into it if it is of another service; says whether its own
+/// clock was off.
+#[inline]
+fn is_skewed_until_moved(child: &mut TreeSpan, above: &TreeSpan) -> bool {
+    child.move_by(above.shift);
+    if child.key.service == above.key.service {
+        return false;
+    }
+    let shift = shift_into(&above.span, &child.span);
+    child.move_by(shift);
+    shift.unsigned_abs() > NUDGE.0
+}
+
+/// Which kept span has which id: a hash table with room to spare. Ids come from strangers, so the hash
+/// is keyed.
+#[derive(Default)]
+struct ById {
+    places: Vec<usize>,
+    hasher: RandomState,
+}
+
+impl ById {
+    /// Empty, with room for so many.
+    fn clear(&mut self, spans: usize) {
+        self.places.clear();
+        self.places.resize((2 * spans).next_power_of_two(), NONE);
+    }
+
+    /// Where the first of an id stands, or is to stand.
+    #[inline]
+    fn place(&mut self, id: SpanId, kept: &[Kept]) -> &mut usize {
+        let at = self.probe(id, kept);
+        &mut self.places[at]
+    }
+
+    /// The first of an id, or [`NONE`].
+    #[inline]
+    fn find(&self, id: SpanId, kept: &[Kept]) -> usize {
+        self.places[self.probe(id, kept)]
+    }
+
+    #[inline]
+    fn probe(&self, id: SpanId, kept: &[Kept]) -> usize {
+        let mask = self.places.len() - 1;
+        #[allow(clippy::cast_possible_truncation)] // any bits will do
+        let mut at = self.hasher.hash_one(id.get()) as usize & mask;
+        while kept.get(self.places[at]).is_some_and(|one| one.id != id) {
+            at = (at + 1) & mask;
+        }
+        at
+    }
 }
 
 /// Zipkin lets the server's span share the id of the client's.
@@ -333,44 +363,17 @@ fn is_shared(one: &Key, two: &Key) -> bool {
     )
 }
 
-/// If the span at `at` is the server half of a shared id, its client half.
-#[inline]
-fn shared_client(kept: &[Kept], at: usize) -> Option<usize> {
-    if kept[at].key.kind != SpanKind::Server {
-        return None;
-    }
-    let is_twin = |other: usize| {
-        let half = kept.get(other)?;
-        (half.id == kept[at].id && half.key.kind == SpanKind::Client).then_some(other)
-    };
-    at.checked_sub(1).and_then(is_twin).or_else(|| is_twin(at + 1))
-}
-
-/// The span with this id; of two halves of a shared id, the one the child belongs to.
-fn parent_named(kept: &[Kept], id: SpanId, service: Sym) -> usize {
-    let from = kept.partition_point(|other| other.id < id);
-    match &kept[from..] {
-        [one, two, ..] if one.id == id && two.id == id => {
-            let (client, server) =
-                if one.key.kind == SpanKind::Client { (one, two) } else { (two, one) };
-            let of_client = client.key.service == service && server.key.service != service;
-            from + usize::from(of_client != (one.key.kind == SpanKind::Client))
-        }
-        [one, ..] if one.id == id => from,
-        _ => NONE,
-    }
-}
-
-fn cut_cycle_through<T: Ord>(links: &mut [Link], order: impl Fn(usize) -> T, start: usize) {
+fn cut_cycle_through(kept: &mut [Kept], spans: &[Span], start: usize) {
+    let order = |at: usize| (spans[kept[at].at].start, kept[at].id, kept[at].key.kind);
     let mut earliest = start;
-    let mut at = links[start].parent;
+    let mut at = kept[start].parent;
     while at != start && at != NONE {
         if order(at) < order(earliest) {
             earliest = at;
         }
-        at = links[at].parent;
+        at = kept[at].parent;
     }
-    links[earliest] = Link { parent: NONE, orphan: true, ..links[earliest] };
+    kept[earliest] = Kept { parent: NONE, orphan: true, ..kept[earliest] };
 }
 
 /// How far to move a child of another service so that it lies in its parent.

@@ -29,21 +29,20 @@ pub(crate) enum Piece {
     Whole,
 }
 
-const SHAPE: Shape = Shape { keys: 1_000, trace: 8, open: 1_000, batch: 512 };
-/// Spans a second of simulated time.
-const RATE: f64 = 50_000.0;
-
-/// Does it with so many messages of 512 spans.
-pub(crate) fn run(piece: Piece, messages: usize) {
+/// Does it with so many messages of 512 spans: of so many operations, so many traces at a time, and so many
+/// spans a second of simulated time.
+pub(crate) fn run(piece: Piece, messages: usize, keys: usize, open: usize, rate: f64) {
+    let shape = Shape { keys, trace: 8, open, batch: 512 };
+    let lasts = Nanos::from_secs_f64((open * shape.trace) as f64 / rate);
     let assembly = AssemblyParams {
         grace: Nanos::from_millis(200),
-        idle: Nanos::from_secs(2),
+        idle: lasts + Nanos::from_secs(2),
         ..AssemblyParams::default()
     };
     let mut world = World::new(EngineParams { assembly, ..EngineParams::default() }, 1);
-    let mut stream = Stream::new(SHAPE, 1);
+    let mut stream = Stream::new(shape, 1);
     let mut now = BEGIN;
-    let step = Nanos::from_secs_f64(SHAPE.batch as f64 / RATE);
+    let step = Nanos::from_secs_f64(shape.batch as f64 / rate);
     for at in 0..messages {
         now = now + step;
         let Request { message, .. } = stream.next_request(now.0);

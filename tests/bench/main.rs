@@ -131,7 +131,19 @@ enum Command {
     #[command(hide = true)]
     MemoryPoint { fill: memory::Fill, amount: usize },
     /// Work for callgrind to count: so many messages of 512 spans.
-    Count { piece: count::Piece, messages: usize },
+    Count {
+        piece: count::Piece,
+        messages: usize,
+        /// Operations.
+        #[arg(long, default_value_t = 1_000)]
+        keys: usize,
+        /// Traces under way at a time.
+        #[arg(long, default_value_t = 1_000)]
+        open: usize,
+        /// Spans a second of simulated time.
+        #[arg(long, default_value_t = 50_000.0)]
+        rate: f64,
+    },
     /// Decodes and drops. Started by the bench itself.
     #[command(hide = true)]
     ServeDecode { grpc: u16, http: u16 },
@@ -228,7 +240,9 @@ fn main() -> anyhow::Result<()> {
                 std::fs::remove_dir_all(scratch)?;
             }
             Command::MemoryPoint { fill, amount } => memory::point(fill, amount),
-            Command::Count { piece, messages } => count::run(piece, messages),
+            Command::Count { piece, messages, keys, open, rate } => {
+                count::run(piece, messages, keys, open, rate);
+            }
             Command::ServeDecode { grpc, http } => baseline::serve_decode(grpc, http).await,
             Command::ServeRaw { grpc } => baseline::serve_raw(grpc).await,
         }
