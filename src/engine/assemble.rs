@@ -113,22 +113,27 @@ impl Assembler {
         for group in records.chunks(GROUP) {
             let mut found = [(Hashed::default(), Whereabouts::New); GROUP];
             let found = &mut found[..group.len()];
-            for ((hashed, whereabouts), record) in found.iter_mut().zip(group) {
+            for ((hashed, _), record) in found.iter_mut().zip(group) {
                 *hashed = self.hasher.hash(record.trace);
-                *whereabouts = self.guess(*hashed);
+                self.index.ask_for(*hashed);
             }
-            for (_, whereabouts) in found.iter() {
-                if let Whereabouts::Open(slot) = *whereabouts {
-                    black_box(self.traces.get(slot).spans);
+            for (hashed, whereabouts) in found.iter_mut() {
+                match self.index.find(*hashed, |_| true) {
+                    // As far as the hash tells.
+                    Some(slot) => {
+                        *whereabouts = Whereabouts::Open(slot);
+                        black_box(self.traces.get(slot).spans);
+                    }
+                    None => self.closed.ask_for(*hashed),
                 }
             }
             for ((hashed, whereabouts), record) in found.iter_mut().zip(group) {
-                if let Whereabouts::Open(slot) = *whereabouts {
-                    let OpenTrace { trace, last, spans, .. } = *self.traces.get(slot);
-                    self.blocks.get(last).ask_for(spans as usize % BLOCK);
-                    if trace != record.trace {
-                        *whereabouts = self.whereabouts(*hashed, record.trace);
+                match *whereabouts {
+                    Whereabouts::Open(slot) if self.traces.get(slot).trace == record.trace => {
+                        let OpenTrace { last, spans, .. } = *self.traces.get(slot);
+                        self.blocks.get(last).ask_for(spans as usize % BLOCK);
                     }
+                    _ => *whereabouts = self.whereabouts(*hashed, record.trace),
                 }
             }
             for (&mut (hashed, whereabouts), record) in found.iter_mut().zip(group) {
@@ -150,26 +155,12 @@ impl Assembler {
         }
     }
 
-    /// Where a trace is, as far as the hash of its id tells: another one may be there.
-    #[inline]
-    fn guess(&self, hashed: Hashed) -> Whereabouts {
-        match self.index.find(hashed, |_| true) {
-            Some(slot) => Whereabouts::Open(slot),
-            None => self.closed_or_new(hashed),
-        }
-    }
-
-    #[cold]
     fn whereabouts(&self, hashed: Hashed, trace: TraceId) -> Whereabouts {
         match self.find(hashed, trace) {
             Some(slot) => Whereabouts::Open(slot),
-            None => self.closed_or_new(hashed),
+            None if self.closed.contains(hashed) => Whereabouts::Closed,
+            None => Whereabouts::New,
         }
-    }
-
-    #[inline]
-    fn closed_or_new(&self, hashed: Hashed) -> Whereabouts {
-        if self.closed.contains(hashed) { Whereabouts::Closed } else { Whereabouts::New }
     }
 
     #[inline]
@@ -205,7 +196,8 @@ impl Assembler {
             (0..BLOCK).for_each(|within| self.blocks.get(block).ask_for(within));
         }
         let hashed = self.hasher.hash(*trace);
-        black_box((self.index.find(hashed, |_| true), self.closed.contains(hashed)));
+        self.index.ask_for(hashed);
+        self.closed.ask_for(hashed);
         if place.after() != NONE {
             black_box(self.traces.get(place.after()).spans);
         }
@@ -375,6 +367,13 @@ impl Memory {
             self.next_generation();
         }
         self.recent.insert(hashed);
+    }
+
+    /// Has memory bring what looking for a trace begins with.
+    #[inline]
+    fn ask_for(&self, hashed: Hashed) {
+        self.recent.ask_for(hashed);
+        self.older.ask_for(hashed);
     }
 
     fn contains(&self, hashed: Hashed) -> bool {

@@ -20,6 +20,8 @@ pub(super) struct Numbering {
     /// Path numbers, by the path above and the node at the end.
     known: HashTable<Id>,
     paths: Vec<Path>,
+    /// By the slot of its operation: the path that a span's own work begins. Every trace takes one.
+    begun: Vec<Option<(KeyId, Id)>>,
     groups: HashMap<(Id, GroupKey), Id, RandomState>,
     /// What each group's number stands for.
     group_keys: Vec<(Id, GroupKey)>,
@@ -82,6 +84,7 @@ impl Numbering {
             nodes: HashMap::default(),
             known: HashTable::new(),
             paths: Vec::new(),
+            begun: Vec::new(),
             groups: HashMap::default(),
             group_keys: Vec::new(),
             hasher: RandomState::default(),
@@ -101,8 +104,12 @@ impl Numbering {
     /// The path that ends with `key` below `above`. `service` is whose operation the node is of.
     #[inline]
     pub(super) fn path(&mut self, above: Option<Id>, key: NodeKey, service: Sym) -> Id {
-        match above.map(|above| self.at(above)) {
-            Some(&Path { longer: count @ 0..=FEW, newest_longer: mut path, .. }) => {
+        match (above.map(|above| self.at(above)), key) {
+            (None, NodeKey::Own(operation)) => match self.begun.get(operation.slot()) {
+                Some(&Some((known, path))) if known == operation => path,
+                _ => self.begin(operation, service),
+            },
+            (Some(&Path { longer: count @ 0..=FEW, newest_longer: mut path, .. }), _) => {
                 for _ in 0..count {
                     let known = self.at(path);
                     if known.key == key {
@@ -114,6 +121,17 @@ impl Numbering {
             }
             _ => self.hashed_path(above, key, service),
         }
+    }
+
+    #[cold]
+    fn begin(&mut self, operation: KeyId, service: Sym) -> Id {
+        let path = self.hashed_path(None, NodeKey::Own(operation), service);
+        let slot = operation.slot();
+        if slot >= self.begun.len() {
+            self.begun.resize(slot + 1, None);
+        }
+        self.begun[slot] = Some((operation, path));
+        path
     }
 
     /// What the time of an edge of `service` is split into; `edge` is its path.

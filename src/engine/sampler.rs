@@ -59,6 +59,8 @@ pub struct Samples {
 pub struct Sampler {
     picked: HashMap<KeyId, Picked, RandomState>,
     copied_spans: usize,
+    /// By the slot of its operation: the slowest of an entry so far. Nearly every trace is done with here.
+    slowest: Vec<Option<(KeyId, Nanos)>>,
 }
 
 struct Picked {
@@ -73,16 +75,25 @@ impl Sampler {
     pub const MAX_COPIED_SPANS: usize = 50_000;
 
     /// Looks at a trace that was just analyzed.
+    #[inline]
     pub fn consider(&mut self, trace: TraceId, entry: EntrySpan, spans: &[Span]) {
+        match self.slowest.get(entry.key.slot()) {
+            Some(Some((key, slowest))) if *key == entry.key && *slowest >= entry.duration => {}
+            _ => self.set_aside(trace, entry, spans),
+        }
+    }
+
+    #[inline(never)]
+    fn set_aside(&mut self, trace: TraceId, entry: EntrySpan, spans: &[Span]) {
         let has_room = self.copied_spans + spans.len() <= Sampler::MAX_COPIED_SPANS;
         if spans.len() > Sampler::MAX_SPANS || !has_room {
             return;
         }
-        let known = self.picked.get(&entry.key);
-        if known.is_some_and(|known| known.slowest.duration >= entry.duration) {
-            return;
-        }
         let EntrySpan { key, end, duration } = entry;
+        if key.slot() >= self.slowest.len() {
+            self.slowest.resize(key.slot() + 1, None);
+        }
+        self.slowest[key.slot()] = Some((key, duration));
         let sample = Arc::new(Sample { trace, entry: key, end, duration, spans: spans.to_vec() });
         self.copied_spans += spans.len();
         match self.picked.get_mut(&key) {
@@ -97,6 +108,7 @@ impl Sampler {
     /// Hands over what was set aside.
     pub fn take(&mut self) -> Samples {
         self.copied_spans = 0;
+        self.slowest.fill(None);
         let mut picked: Vec<(KeyId, Picked)> = self.picked.drain().collect();
         picked.sort_unstable_by_key(|&(key, _)| key);
         let (mut usual, mut slowest) = (Vec::new(), Vec::new());

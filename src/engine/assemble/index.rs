@@ -1,13 +1,15 @@
 //! Trace ids to small numbers, and trace ids that have been seen: hash tables in parts.
 //!
-//! A hash table that is full is copied into a larger one, and the larger it is the longer everything waits
-//! for it. Each part grows on its own, and shrinks again when it has become mostly empty. Ids come
-//! from strangers, so the hash is keyed. Nothing is ever read in the order of the tables.
+//! Of half a million ids hardly one is in the processor's caches, so what a look-up reads has to stand in
+//! one line, and it has to be known which before anything has been compared: then several look-ups can
+//! wait for memory at once. A hash table that is full is copied into a larger one, and the larger it is the
+//! longer everything waits for it; so each part grows on its own, and shrinks again when it has become
+//! mostly empty. Ids come from strangers, so the hash is keyed. Nothing is ever read in the order of the tables.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::slab::Slot;
 use crate::model::TraceId;
@@ -20,11 +22,9 @@ const PARTS: usize = 64;
 pub(super) struct Hashed(u64);
 
 impl Hashed {
-    /// Which part, and what is kept of the hash there.
     #[inline]
-    #[allow(clippy::cast_possible_truncation)] // two halves of a hash
-    fn apart(self) -> (usize, u32) {
-        ((self.0 >> 32) as usize % PARTS, self.0 as u32)
+    fn part(self) -> usize {
+        (self.0 >> 32) as usize % PARTS
     }
 }
 
@@ -39,99 +39,218 @@ impl IdHasher {
     }
 }
 
-/// The hash that a table goes by: the tag's bits, spread over all 64.
-#[inline]
-fn spread(tag: u32) -> u64 {
-    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// A part of a table: cells that are found by their upper half, each in its place or soon after it.
+#[derive(Default)]
+struct Part {
+    /// A power of two of them, or none; 0 is an empty one.
+    cells: Vec<u64>,
+    used: usize,
 }
 
-/// Numbers of open traces. Which trace a number stands for is known to whoever asks.
+impl Part {
+    const LEAST: usize = 16;
+
+    /// Where a cell belongs: the bits of its upper half, spread over all 64.
+    #[inline]
+    fn home(&self, cell: u64) -> usize {
+        let mixed = (cell >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        usize::try_from(mixed).unwrap_or_default() & self.cells.len().wrapping_sub(1)
+    }
+
+    /// Has memory bring what looking for a cell begins with.
+    #[inline]
+    fn ask_for(&self, cell: u64) {
+        if let Some(cell) = self.cells.get(self.home(cell)) {
+            black_box(*cell);
+        }
+    }
+
+    /// Where the cell with this upper half stands that `is_it`.
+    #[inline]
+    fn find(&self, like: u64, is_it: impl Fn(u64) -> bool) -> Option<usize> {
+        let mut at = self.home(like);
+        loop {
+            let cell = *self.cells.get(at)?;
+            if cell >> 32 == like >> 32 && cell != 0 && is_it(cell) {
+                return Some(at);
+            }
+            if cell == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.cells.len() - 1);
+        }
+    }
+
+    fn insert(&mut self, cell: u64) {
+        // A quarter stays empty, so that what is looked for in vain is soon given up.
+        if 4 * (self.used + 1) > 3 * self.cells.len() {
+            self.resize((2 * self.cells.len()).max(Part::LEAST));
+        }
+        self.put(cell);
+        self.used += 1;
+    }
+
+    #[inline]
+    fn put(&mut self, cell: u64) {
+        let mut at = self.home(cell);
+        while self.cells[at] != 0 {
+            at = (at + 1) & (self.cells.len() - 1);
+        }
+        self.cells[at] = cell;
+    }
+
+    /// Empties a cell, and lets those that stand behind it for want of room move up.
+    fn remove(&mut self, mut gap: usize) {
+        let mask = self.cells.len() - 1;
+        let mut at = gap;
+        loop {
+            at = (at + 1) & mask;
+            let cell = self.cells[at];
+            if cell == 0 {
+                break;
+            }
+            let distance_from_home = at.wrapping_sub(self.home(cell)) & mask;
+            if distance_from_home >= at.wrapping_sub(gap) & mask {
+                self.cells[gap] = cell;
+                gap = at;
+            }
+        }
+        self.cells[gap] = 0;
+        self.used -= 1;
+        // Tables that a burst has made large give their memory back when it is over.
+        if self.cells.len() > 4 * Part::LEAST && self.used < self.cells.len() / 8 {
+            self.resize(self.cells.len() / 4);
+        }
+    }
+
+    #[cold]
+    fn resize(&mut self, cells: usize) {
+        let old = std::mem::replace(&mut self.cells, vec![0; cells]);
+        old.into_iter().filter(|cell| *cell != 0).for_each(|cell| self.put(cell));
+    }
+
+    fn bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<u64>()
+    }
+}
+
+fn parts() -> Vec<Part> {
+    std::iter::repeat_with(Part::default).take(PARTS).collect()
+}
+
+/// Numbers of open traces: the upper half of a cell is of the hash, the lower half is one more than the
+/// number. Which trace a number stands for is known to whoever asks.
 pub(super) struct Index {
-    parts: Vec<HashTable<(u32, Slot)>>,
+    parts: Vec<Part>,
 }
 
 impl Index {
+    const UPPER: u64 = 0xffff_ffff_0000_0000;
+
     pub(super) fn new() -> Index {
-        Index { parts: (0..PARTS).map(|_| HashTable::new()).collect() }
+        Index { parts: parts() }
+    }
+
+    /// The upper half of a cell. Which part it is in takes the bits that all cells of a part share.
+    #[inline]
+    fn upper(hashed: Hashed) -> u64 {
+        hashed.0 << 32
+    }
+
+    /// Has memory bring what finding a number begins with.
+    #[inline]
+    pub(super) fn ask_for(&self, hashed: Hashed) {
+        self.parts[hashed.part()].ask_for(Index::upper(hashed));
     }
 
     /// The number under this hash that `is_it`.
     #[inline]
     pub(super) fn find(&self, hashed: Hashed, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
-        let (part, tag) = hashed.apart();
-        let same = |&(other, slot): &(u32, Slot)| other == tag && is_it(slot);
-        self.parts[part].find(spread(tag), same).map(|&(_, slot)| slot)
+        let part = &self.parts[hashed.part()];
+        let at = part.find(Index::upper(hashed), |cell| is_it(number(cell)))?;
+        Some(number(part.cells[at]))
     }
 
     /// Adds a number that is not there.
     pub(super) fn insert(&mut self, hashed: Hashed, slot: Slot) {
-        let (part, tag) = hashed.apart();
-        self.parts[part].insert_unique(spread(tag), (tag, slot), |&(tag, _)| spread(tag));
+        let cell = Index::upper(hashed) | (u64::from(slot) + 1) & !Index::UPPER;
+        self.parts[hashed.part()].insert(cell);
     }
 
     /// Takes a number out.
     pub(super) fn remove(&mut self, hashed: Hashed, slot: Slot) {
-        let (part, tag) = hashed.apart();
-        let part = &mut self.parts[part];
-        if let Ok(entry) = part.find_entry(spread(tag), |&(_, other)| other == slot) {
-            entry.remove();
+        let part = &mut self.parts[hashed.part()];
+        if let Some(at) = part.find(Index::upper(hashed), |cell| number(cell) == slot) {
+            part.remove(at);
         }
-        shrink(part, |&(tag, _)| spread(tag));
     }
 
-    /// Bytes held, about: seven eighths of a table can be filled.
+    /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(HashTable::allocation_size).sum()
+        self.parts.iter().map(Part::bytes).sum()
     }
+}
+
+/// The number in a cell that is not empty.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // the lower half
+fn number(cell: u64) -> Slot {
+    (cell as u32).wrapping_sub(1)
 }
 
 /// A set of ids, of which only the hashes are kept. That one more is taken for one of half a million has a
 /// chance of 3 in 10^14; in a quarter of the memory it is found without waiting far more often.
 pub(super) struct IdSet {
-    parts: Vec<HashTable<u64>>,
+    parts: Vec<Part>,
     len: usize,
 }
 
 impl IdSet {
     pub(super) fn new() -> IdSet {
-        IdSet { parts: (0..PARTS).map(|_| HashTable::new()).collect(), len: 0 }
+        IdSet { parts: parts(), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    /// The cell of an id: its hash, halves exchanged as which part it is in is told by the upper one.
+    #[inline]
+    fn cell(hashed: Hashed) -> u64 {
+        hashed.0.rotate_left(32).max(1)
+    }
+
     pub(super) fn insert(&mut self, hashed: Hashed) {
         if !self.contains(hashed) {
-            let (part, _) = hashed.apart();
-            self.parts[part].insert_unique(hashed.0, hashed.0, |&hash| hash);
+            self.parts[hashed.part()].insert(IdSet::cell(hashed));
             self.len += 1;
         }
     }
 
+    /// Has memory bring what looking for an id begins with.
+    #[inline]
+    pub(super) fn ask_for(&self, hashed: Hashed) {
+        self.parts[hashed.part()].ask_for(IdSet::cell(hashed));
+    }
+
     #[inline]
     pub(super) fn contains(&self, hashed: Hashed) -> bool {
-        let (part, _) = hashed.apart();
-        self.parts[part].find(hashed.0, |&other| other == hashed.0).is_some()
+        let cell = IdSet::cell(hashed);
+        self.parts[hashed.part()].find(cell, |other| other == cell).is_some()
     }
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(HashTable::allocation_size).sum()
-    }
-}
-
-/// Tables that a burst has made large give their memory back when it is over.
-fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
-    /// A table of this size is not worth it.
-    const SMALL: usize = 32;
-    if table.capacity() > SMALL && table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2, hash);
+        self.parts.iter().map(Part::bytes).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn id(number: u128) -> TraceId {
@@ -187,5 +306,31 @@ mod tests {
         assert_eq!(set.len(), 1_000);
         assert!((0..1_000).map(id).all(|trace| set.contains(hasher.hash(trace))));
         assert!(!set.contains(hasher.hash(id(1_000))));
+    }
+
+    proptest! {
+        /// Against a map of the standard library; a table of few parts is nearly full most of the time.
+        #[test]
+        fn a_part_is_a_map(steps in prop::collection::vec((0u64..200, any::<bool>()), 0..600)) {
+            let mut part = Part::default();
+            let mut model: HashMap<u64, u64> = HashMap::new();
+            for (at, (key, adds)) in (1..).zip(steps) {
+                let like = (key % 50) << 32;
+                let found = part.find(like, |cell| Some(&cell) == model.get(&key));
+                prop_assert_eq!(found.map(|at| part.cells[at]), model.get(&key).copied());
+                match found {
+                    None if adds => {
+                        part.insert(like | at);
+                        model.insert(key, like | at);
+                    }
+                    Some(at) if !adds => {
+                        part.remove(at);
+                        model.remove(&key);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(part.used, model.len());
+            }
+        }
     }
 }
