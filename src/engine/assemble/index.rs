@@ -280,9 +280,10 @@ mod tests {
     fn ids_prepared_against_one_table_do_not_meet_in_another() {
         const IDS: usize = 300;
         // The part, and the place within a part that has room for 64: 4,096 cells.
+        let room = Part { cells: vec![0; 64], used: 0 };
         let cell = |hasher: &IdHasher, trace| {
-            let (part, tag) = hasher.hash(trace).apart();
-            part << 6 | (spread(tag) & 63) as usize
+            let hashed = hasher.hash(trace);
+            hashed.part() << 6 | room.home(Index::upper(hashed))
         };
         let fullest = |hasher: &IdHasher, ids: &[TraceId]| {
             let mut cells = vec![0; PARTS << 6];
