@@ -85,3 +85,17 @@ recent_go() {
   fi
   go version
 }
+
+# node_modules NAME FOLDER: sets `modules` to a folder with exactly what the package-lock.json of FOLDER says, and installs node
+# if the machine has none. Marked when it is whole, as above.
+node_modules() {
+  command -v node >/dev/null || packages nodejs
+  command -v npm >/dev/null || packages npm
+  modules=$cache/$1-$(node --version)-$(sha256sum "$2/package-lock.json" | cut -c1-16)
+  [ ! -e "$modules/complete" ] || return 0
+  rm -rf "$modules"
+  mkdir -p "$modules"
+  cp "$2/package.json" "$2/package-lock.json" "$modules/"
+  (cd "$modules" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+  touch "$modules/complete"
+}

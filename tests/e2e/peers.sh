@@ -20,17 +20,7 @@ environment "$here/requirements.txt"
 
 collector=$("$here/collector/build.sh")
 
-# Named by what is in it; marked when it is whole, so that an install that was cut short is never taken for one.
-command -v node >/dev/null || packages nodejs
-command -v npm >/dev/null || packages npm
-modules=$cache/market-$(node --version)-$(sha256sum "$here/market/package-lock.json" | cut -c1-16)
-if [ ! -e "$modules/complete" ]; then
-  rm -rf "$modules"
-  mkdir -p "$modules"
-  cp "$here/market/package.json" "$here/market/package-lock.json" "$modules/"
-  (cd "$modules" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
-  touch "$modules/complete"
-fi
+node_modules market "$here/market"
 
 stock=$cache/market-stock-$(cat "$here/market/stock"/* | sha256sum | cut -c1-16)
 if [ ! -x "$stock" ]; then

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import psycopg
@@ -24,10 +23,8 @@ import psycopg
 HERE = Path(__file__).resolve().parent
 
 from procs import Failure, Process
+from services import START_SECONDS, STOP_SECONDS, Services
 
-START_SECONDS = 60
-# The SDKs' own limit for their last flush is 30 s.
-STOP_SECONDS = 40
 NAMES = 50
 
 
@@ -86,30 +83,24 @@ class Postgres:
             )
 
 
-class Market:
+class Market(Services):
     """The four services; `open_doors` brings the customers."""
 
     def __init__(self, folder, endpoints):
         """`endpoints`: where to send by `grpc` and by `http`."""
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.endpoints = endpoints
-        self.services = {}
         self.postgres = None
         self.control = None
-        self.address = None
-        self.load = None
 
     def _start(self, name, protocol, *argv):
-        """A service; the event with which it says that it is ready."""
         env = {
             **self.postgres.env,
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoints["grpc" if protocol == "grpc" else "http"],
             "NODE_PATH": os.environ["MARKET_NODE_MODULES"],
-            "PYTHONUNBUFFERED": "1",
         }
-        self.services[name] = Process(name, argv, self.folder, env)
-        return self.services[name].wait_for(lambda e: e.get("port") and e, "port", START_SECONDS)
+        return self.run(name, argv, env)
 
     def start(self):
         """Callees before callers, as a caller is told its callees' ports."""
@@ -124,28 +115,15 @@ class Market:
         self.address = f"http://127.0.0.1:{web['port']}"
 
     def open_doors(self, rate, seconds, seed=1):
-        """Customers come from now on."""
-        argv = [sys.executable, HERE.parent / "shop" / "load.py", "--target", self.address]
-        argv += ["--rate", rate, "--seconds", seconds, "--seed", seed, "--count", rate * seconds]
-        self.load = Process("load", argv, self.folder)
+        """So many customers, from now on."""
+        super().open_doors(rate, seconds, seed, "--count", rate * seconds)
 
     def slow(self, milliseconds):
         """Makes `stock` slower by so much; 0 takes it back."""
-        request = urllib.request.Request(f"{self.control}/_slow?work_ms={milliseconds}", method="PUT")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            answer.read()
-
-    def close_doors(self):
-        """No more customers; what became of those that came, once all are answered."""
-        self.load.stop(STOP_SECONDS)
-        return next(e for e in reversed(self.load.events()) if e.get("event") == "done")
+        self.turn(self.control, "work", milliseconds)
 
     def stop(self):
-        """Stops the services, callers first; how many spans ended in each."""
-        spans = {}
-        for name, process in reversed(self.services.items()):
-            process.stop(STOP_SECONDS)
-            done = process.wait_for(lambda e: e.get("event") == "done" and e, "span count", 5)
-            spans[name] = done["spans"]
+        """The services, and then what they ask."""
+        spans = super().stop()
         self.postgres.process.stop(STOP_SECONDS)
         return spans

@@ -13,13 +13,13 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from procs import Process, kill_all
+from procs import kill_all
+from services import Services
 
 # Callees before callers, as a caller is told its callees' ports.
 CALLS = {
@@ -29,63 +29,31 @@ CALLS = {
     "pricing": ["catalog"],
     "storefront": ["cart", "pricing", "shipping"],
 }
-START_SECONDS = 60
-# The SDK's own limit for its last flush is 30 s.
-STOP_SECONDS = 40
 
 
-class Shop:
+class Shop(Services):
     """The five services; `open_doors` brings the customers."""
 
     def __init__(self, folder, protocol, endpoint):
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.env = {
             "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "SHOP_DATABASE": str(self.folder / "cart.sqlite"),
-            "PYTHONUNBUFFERED": "1",
         }
-        self.services = {}
         self.urls = {}
-        self.load = None
 
     def start(self):
         """All services, each ready before its callers start."""
         for name, peers in CALLS.items():
             peers = [f"--peer={peer}={self.urls[peer]}" for peer in peers]
-            argv = [sys.executable, HERE / "service.py", name, *peers]
-            process = Process(name, argv, self.folder, self.env)
-            self.services[name] = process
-            port = process.wait_for(lambda e: e.get("port"), "port", START_SECONDS)
-            self.urls[name] = f"http://127.0.0.1:{port}"
-
-    def open_doors(self, rate, seconds, seed=1):
-        """Customers come from now on."""
-        target = self.urls["storefront"]
-        argv = [sys.executable, HERE / "load.py", "--target", target]
-        argv += ["--rate", rate, "--seconds", seconds, "--seed", seed]
-        self.load = Process("load", argv, self.folder)
+            ready = self.run(name, [sys.executable, HERE / "service.py", name, *peers], self.env)
+            self.urls[name] = f"http://127.0.0.1:{ready['port']}"
+        self.address = self.urls["storefront"]
 
     def slow(self, service, kind, milliseconds):
         """Makes a service's `work` or `sql` slower by so much; 0 takes it back."""
-        url = f"{self.urls[service]}/_slow?{kind}_ms={milliseconds}"
-        request = urllib.request.Request(url, method="PUT")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            answer.read()
-
-    def close_doors(self):
-        """No more customers; what became of those that came, once all are answered."""
-        self.load.stop(STOP_SECONDS)
-        return next(e for e in reversed(self.load.events()) if e.get("event") == "done")
-
-    def stop(self):
-        """Stops the services, callers first; how many spans ended in each."""
-        spans = {}
-        for name, process in reversed(self.services.items()):
-            process.stop(STOP_SECONDS)
-            done = process.wait_for(lambda e: e.get("event") == "done" and e, "span count", 5)
-            spans[name] = done["spans"]
-        return spans
+        self.turn(self.urls[service], kind, milliseconds)
 
 
 def main():
