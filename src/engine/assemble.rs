@@ -7,6 +7,7 @@
 //! Two hundred thousand traces may be open, so nothing here looks at all of them: a span costs a
 //! look-up, a trace three moves between lists, and memory comes and goes in chunks.
 
+mod ages;
 mod index;
 mod packed;
 mod slab;
@@ -17,6 +18,7 @@ use std::hint::black_box;
 use super::account::{CloseReason, DropReason};
 use super::params::AssemblyParams;
 use crate::model::{Nanos, Span, SpanRecord, Timestamp, TraceId};
+use ages::Ages;
 use index::{Hashed, IdHasher, IdSet, Index};
 use packed::{BLOCK, Block, Packed};
 use slab::{NONE, Slab, Slot};
@@ -44,6 +46,7 @@ pub struct Assembler {
     traces: Slab<OpenTrace>,
     blocks: Slab<Block>,
     timers: Timers,
+    ages: Ages,
     closed: Memory,
     spans: usize,
     /// The spans of the trace closed last.
@@ -86,6 +89,7 @@ impl Assembler {
         let horizon = usize::try_from(longest.0.div_ceil(STEP.0)).unwrap_or(usize::MAX);
         Assembler {
             closed: Memory::new(params.max_traces.saturating_mul(2)),
+            ages: Ages::new(params.max_age),
             params,
             hasher: IdHasher::default(),
             index: Index::new(),
@@ -233,6 +237,11 @@ impl Assembler {
         self.spans
     }
 
+    /// No open trace has a span that came before this; `None` if no trace is open.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.ages.oldest()
+    }
+
     /// Bytes held: open traces, and what is remembered of closed ones.
     pub fn bytes(&self) -> usize {
         let open = self.traces.bytes() + self.blocks.bytes() + self.index.bytes();
@@ -255,6 +264,7 @@ impl Assembler {
         let slot = self.traces.take(open);
         *self.traces.get_mut(slot) = open;
         self.index.insert(hashed, slot);
+        self.ages.open(now);
         let deadline = step_at(open.deadline(&self.params));
         self.timers.file(&mut self.traces, slot, deadline, step_of(now));
         self.spans += 1;
@@ -300,8 +310,9 @@ impl Assembler {
 
     fn close(&mut self, slot: Slot, reason: CloseReason) -> ClosedTrace<'_> {
         self.timers.unfile(&mut self.traces, slot);
-        let OpenTrace { trace, first, spans, .. } = *self.traces.get(slot);
+        let OpenTrace { trace, first_arrival, first, spans, .. } = *self.traces.get(slot);
         self.traces.remove(slot);
+        self.ages.close(first_arrival);
         let hashed = self.hasher.hash(trace);
         self.index.remove(hashed, slot);
         self.closed.insert(hashed);

@@ -115,6 +115,11 @@ impl Shard {
         self.work.take_delta(None)
     }
 
+    /// No span that came before this waits in an open trace; `None` if none waits at all.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.assembler.oldest()
+    }
+
     /// What became of the spans so far.
     pub fn account(&self) -> Account {
         Account {

@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod intake;
 mod lanes;
 pub mod log_lines;
+pub mod marks;
 mod memory;
 pub mod net;
 pub mod panics;

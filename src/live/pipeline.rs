@@ -18,6 +18,7 @@ use super::books::Books;
 use super::budget::Permit;
 use super::clock::Clock;
 use super::lanes::Lanes;
+use super::marks::{Marks, Reached};
 use super::snapshot::image::Image;
 use super::snapshot::saver::Saver;
 use crate::engine::EngineParams;
@@ -76,6 +77,8 @@ struct Shared {
     folded: AtomicU64,
     /// Hand-overs judged: moves about every second, as long as everybody works.
     hand_overs: AtomicU64,
+    /// How far the analysis has come.
+    marks: Marks,
     /// One of the threads has ended, by order or by a panic: the analysis is not whole any more.
     ended: AtomicBool,
 }
@@ -133,6 +136,7 @@ impl Pipeline {
             baseline_bytes: AtomicU64::new(judge.bytes() as u64),
             folded: AtomicU64::new(0),
             hand_overs: AtomicU64::new(0),
+            marks: Marks::new(threads),
             ended: AtomicBool::new(false),
             names,
         });
@@ -148,6 +152,7 @@ impl Pipeline {
                 index,
                 shard: Shard::new(&params, threads).sampling(),
                 settled: Account::default(),
+                reached: Reached::default(),
                 shared: Arc::clone(&shared),
                 to_judge: to_judge.clone(),
             };
@@ -234,6 +239,12 @@ impl Pipeline {
         self.shared.hand_overs.load(Ordering::Relaxed)
     }
 
+    /// Everything that was sent before this is done with: analyzed, or dropped and counted. A call of
+    /// [`Pipeline::send`] counts as before it if the clock was so early after it had returned.
+    pub fn analyzed_before(&self) -> Timestamp {
+        self.shared.marks.analyzed_before()
+    }
+
     /// The verdicts as of the last slice.
     pub fn board(&self) -> Arc<Board> {
         self.shared.board.load_full()
@@ -312,6 +323,8 @@ struct ShardWorker {
     shard: Shard,
     /// The account as last entered in the books.
     settled: Account,
+    /// What has come out of the lane.
+    reached: Reached,
     shared: Arc<Shared>,
     to_judge: SyncSender<ToJudge>,
 }
@@ -325,6 +338,7 @@ impl ShardWorker {
             if now >= next_tick {
                 let delta = self.shard.tick(now, &self.shared.names);
                 self.hand_over(now, delta);
+                self.shared.marks.publish(self.index, self.reached.mark(self.shard.oldest()));
                 next_tick = now + TICK;
             }
             match parcels.recv_timeout(Duration::from_nanos(next_tick.since(now).0)) {
@@ -334,13 +348,15 @@ impl ShardWorker {
                     let share = 2 * records.len();
                     self.shard.close_some(arrived, share, &self.shared.names);
                     self.settle();
+                    self.reached.parcel(arrived);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.reached.empty(now),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let delta = self.shard.finish(&self.shared.names);
         self.hand_over(self.shared.clock.now(), delta);
+        self.shared.marks.end(self.index);
     }
 
     fn hand_over(&mut self, at: Timestamp, delta: Delta) {
