@@ -15,7 +15,7 @@ ARG TARGETPLATFORM
 # The binary is taken out of the cache, which is gone from the image with this step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,id=target-$TARGETPLATFORM,sharing=locked \
-    cargo build --locked --release --bin laghound \
+    cargo build --locked --release --features kafka --bin laghound \
     && install -D -m 0755 target/release/laghound /out/laghound
 
 FROM scratch

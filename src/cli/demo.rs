@@ -88,6 +88,8 @@ async fn start(args: &DemoArgs, loaded: &Loaded) -> Result<Server, StartError> {
     let mut settings = loaded.config.server_settings();
     // What a simulated shop taught it must not be taken for what is normal elsewhere.
     settings.state = None;
+    // Nobody else's spans, either.
+    settings.kafka = None;
     // The shop bears no credentials.
     settings.receiver_access = AccessFiles::default();
     settings.engine = in_time(settings.engine, args.duration);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::endpoint::Endpoint;
+use super::kafka::Security;
 use super::keys::Key;
 use super::problem::{Place, Problem};
 use super::settings::Config;
@@ -64,7 +65,7 @@ struct Need {
     broken: fn(&Config) -> bool,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 11] = [
     Need {
         key: "receiver.tls.cert_file",
         needs: "receiver.tls.key_file",
@@ -95,7 +96,38 @@ const NEEDS: [Need; 6] = [
         needs: "admin.tls.cert_file",
         broken: |config| lacks(&config.admin.tls_client_ca_file, &config.admin.tls_cert_file),
     },
+    Need {
+        key: "receiver.kafka.tls.cert_file",
+        needs: "receiver.kafka.tls.key_file",
+        broken: |config| lacks(&config.kafka.tls_cert_file, &config.kafka.tls_key_file),
+    },
+    Need {
+        key: "receiver.kafka.tls.key_file",
+        needs: "receiver.kafka.tls.cert_file",
+        broken: |config| lacks(&config.kafka.tls_key_file, &config.kafka.tls_cert_file),
+    },
+    Need {
+        key: "receiver.kafka.tls.ca_file",
+        needs: "receiver.kafka.security: tls",
+        broken: |config| config.kafka.tls_ca_file.is_some() && !is_tls(config),
+    },
+    Need {
+        key: "receiver.kafka.tls.cert_file",
+        needs: "receiver.kafka.security: tls",
+        broken: |config| config.kafka.tls_cert_file.is_some() && !is_tls(config),
+    },
+    Need {
+        key: "receiver.kafka.sasl.mechanism",
+        needs: "receiver.kafka.sasl.password_file",
+        broken: |config| {
+            config.kafka.sasl_mechanism.is_some() && config.kafka.sasl_password_file.is_none()
+        },
+    },
 ];
+
+fn is_tls(config: &Config) -> bool {
+    config.kafka.security == Security::Tls
+}
 
 fn lacks(key: &Option<PathBuf>, needs: &Option<PathBuf>) -> bool {
     key.is_some() && needs.is_none()

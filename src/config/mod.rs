@@ -9,6 +9,7 @@ mod check;
 mod endpoint;
 mod example;
 mod expand;
+mod kafka;
 mod keys;
 mod memory;
 mod problem;
@@ -20,13 +21,14 @@ mod yaml;
 
 pub use endpoint::Endpoint;
 pub use example::example;
+pub use kafka::{Brokers, Name, Security};
 pub use keys::Key;
 pub use memory::MemoryLimit;
 pub use problem::{ConfigError, Excerpt, Place, Problem};
 pub use resolve::{Changed, ConfigFile, Environment, FILE_VARIABLE, Loaded, Sources};
 pub use settings::{
-    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, EvidenceKept, KEYS, LinkTargets,
-    Log, Memory, Names, Publish, Receiver, Shutdown, State, Where,
+    Admin, Assembly, Config, Connections, DetectionKnobs, Engine, EvidenceKept, KEYS, Kafka,
+    LinkTargets, Log, Memory, Names, Publish, Receiver, Shutdown, State, Where,
 };
 pub use value::{LogFormat, LogLevel, MAX_LIST_ITEMS, ValueDefect, parse_duration};
 pub use web::{TraceAddress, WebAddress};
@@ -36,11 +38,13 @@ use std::path::PathBuf;
 use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::engine::reservoir::KeepLimits;
 use crate::live::access::{AccessFiles, AuthFiles, TlsFiles};
+use crate::live::kafka::KafkaSource;
 use crate::live::net::ConnectionLimits;
 use crate::live::server;
 use crate::live::snapshot::StateSettings;
 use crate::model::{InternLimits, Nanos};
 use crate::otlp::receive::ReceiveLimits;
+use crate::otlp::receive::kafka::{KafkaSettings, KafkaTls};
 use crate::otlp::{CostLimits, Interest};
 use crate::publish::api::{ApiSettings, Links};
 
@@ -108,7 +112,28 @@ impl Config {
                 directory: directory.clone(),
                 interval: self.state.interval,
             }),
+            kafka: self.kafka_source(),
         }
+    }
+
+    /// What is read from Kafka, if brokers are given.
+    fn kafka_source(&self) -> Option<KafkaSource> {
+        let kafka = &self.kafka;
+        let tls = || KafkaTls {
+            authority: kafka.tls_ca_file.clone(),
+            identity: kafka.tls_cert_file.clone().zip(kafka.tls_key_file.clone()),
+        };
+        let settings = KafkaSettings {
+            brokers: kafka.brokers.addresses(),
+            topic: kafka.topic.get().to_owned(),
+            group: kafka.group_id.get().to_owned(),
+            begin: kafka.initial_offset,
+            session: kafka.session_timeout,
+            tls: (kafka.security == Security::Tls).then(tls),
+            login: None,
+        };
+        let login = kafka.sasl_mechanism.zip(kafka.sasl_password_file.clone());
+        (!kafka.brokers.is_empty()).then_some(KafkaSource { settings, login })
     }
 
     /// What senders must prove.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 
 use super::endpoint::Endpoint;
+use super::kafka::{Brokers, Name, Security};
 use super::keys::{Key, settings};
 use super::memory::MemoryLimit;
 use super::value::{LogFormat, LogLevel, Setting, names, within};
@@ -17,6 +18,7 @@ use crate::engine::params::{AssemblyParams, DetectionParams, EngineParams};
 use crate::engine::reservoir::KeepLimits;
 use crate::live::net::ConnectionLimits;
 use crate::model::{InternLimits, Nanos};
+use crate::otlp::receive::kafka::{Begin, Mechanism};
 use crate::otlp::{CostLimits, Interest};
 
 settings! {
@@ -58,6 +60,38 @@ settings! {
         /// File of the users that are let in, `user:password`, one a line, by basic authentication.
         /// Read again when it changes.
         password_file: Option<PathBuf> = "receiver.auth.password_file", None;
+    }
+
+    /// Spans read from Kafka, beside those that are sent.
+    kafka: Kafka {
+        /// Where to begin asking for the cluster, Kafka 3.9 or later: host:port of a few brokers. [] reads
+        /// nothing from Kafka.
+        brokers: Brokers = "receiver.kafka.brokers", Brokers::default();
+        /// The topic, as the Collector's kafka exporter calls that of traces. Each message is an OTLP
+        /// request, protobuf or JSON, of one trace (partition_traces_by_id).
+        topic: Name = "receiver.kafka.topic", Name::new("otlp_spans");
+        /// The group whose members share the partitions: the same for all replicas of one laghound, another
+        /// for another installation.
+        group_id: Name = "receiver.kafka.group_id", Name::new("laghound");
+        /// Where a group begins that has committed nothing yet: latest or earliest. What is older than
+        /// assembly.max_span_age is read and dropped, so earliest is for tests.
+        initial_offset: Begin = "receiver.kafka.initial_offset", Begin::Latest;
+        /// The partitions of a replica that is dead for this long go to the others. Brokers take 6s to 30m;
+        /// a verdict on a third of the requests should not wait for the usual 45s.
+        session_timeout: Nanos = "receiver.kafka.session_timeout", Nanos::from_secs(15),
+            in Nanos::from_secs(6)..=Nanos::from_secs(1800);
+        /// plaintext or tls.
+        security: Security = "receiver.kafka.security", Security::Plaintext;
+        /// Authority of the brokers' certificates, PEM. none takes the public authorities.
+        tls_ca_file: Option<PathBuf> = "receiver.kafka.tls.ca_file", None;
+        /// Certificate that is shown to brokers, PEM, if they ask for one.
+        tls_cert_file: Option<PathBuf> = "receiver.kafka.tls.cert_file", None;
+        /// The certificate's private key, PEM.
+        tls_key_file: Option<PathBuf> = "receiver.kafka.tls.key_file", None;
+        /// How to log in: none, plain, scram_sha_256 or scram_sha_512.
+        sasl_mechanism: Option<Mechanism> = "receiver.kafka.sasl.mechanism", None;
+        /// File of the user to log in with, `user:password`; the first line counts.
+        sasl_password_file: Option<PathBuf> = "receiver.kafka.sasl.password_file", None;
     }
 
     /// Where people and Prometheus look.

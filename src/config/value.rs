@@ -344,11 +344,11 @@ impl Setting for LogFormat {
     }
 }
 
-fn meant_by<T: Copy>(all: &[(T, &'static str)], text: &str) -> Option<T> {
+pub(super) fn meant_by<T: Copy>(all: &[(T, &'static str)], text: &str) -> Option<T> {
     all.iter().find(|(_, word)| *word == text).map(|(value, _)| *value)
 }
 
-fn word_of<T: PartialEq>(all: &[(T, &'static str)], value: T) -> &'static str {
+pub(super) fn word_of<T: PartialEq>(all: &[(T, &'static str)], value: T) -> &'static str {
     all.iter().find(|(other, _)| *other == value).map_or("", |(_, word)| word)
 }
 

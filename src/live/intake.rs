@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::books::{Books, MAX_ATTRIBUTES};
 use super::budget::{Budget, Origin, Permit};
 use super::pipeline::Pipeline;
-use crate::model::{Interner, Nanos, SpanDefect, SpanRecord};
+use crate::model::{Interner, Nanos, SpanDefect, SpanRecord, Timestamp};
+use crate::otlp::receive::kafka::Progress;
 use crate::otlp::receive::{Failure, Intake, OVERLOAD, Overloaded, Transport};
 use crate::publish::ledger;
 
@@ -62,6 +63,16 @@ impl Intake for LiveIntake {
     }
 }
 
+impl Progress for LiveIntake {
+    fn now(&self) -> Timestamp {
+        self.pipeline.now()
+    }
+
+    fn analyzed_before(&self) -> Timestamp {
+        self.pipeline.analyzed_before()
+    }
+}
+
 /// The process is on its way out; it, or another in its place, is back after this long.
 const GONE: Overloaded = Overloaded { retry_after: Nanos::from_secs(5) };
 
@@ -80,5 +91,6 @@ fn label(transport: Transport) -> ledger::Transport {
     match transport {
         Transport::Grpc => ledger::Transport::Grpc,
         Transport::HttpProtobuf | Transport::HttpJson => ledger::Transport::Http,
+        Transport::Kafka => ledger::Transport::Kafka,
     }
 }

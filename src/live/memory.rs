@@ -197,6 +197,7 @@ mod tests {
             receiver_access: AccessFiles::default(),
             admin_access: AccessFiles::default(),
             state: None,
+            kafka: None,
         }
     }
 

@@ -7,6 +7,7 @@ mod cgroup;
 pub mod clock;
 pub mod evidence;
 pub mod intake;
+pub mod kafka;
 mod lanes;
 pub mod log_lines;
 pub mod marks;

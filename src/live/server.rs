@@ -27,6 +27,7 @@ use super::budget::Budget;
 use super::clock::Clock;
 use super::evidence::LiveEvidence;
 use super::intake::{LiveIntake, failures, refusals};
+use super::kafka::{self, KafkaError, KafkaSource};
 use super::memory::{self, Plan};
 use super::net::{self, ConnectionLimits, Listener};
 use super::pipeline::{Pipeline, Threads};
@@ -37,12 +38,13 @@ use crate::engine::EngineParams;
 use crate::engine::reservoir::KeepLimits;
 use crate::engine::verdict::Board;
 use crate::model::{InternLimits, Interner, Nanos};
+use crate::otlp::receive::kafka::KafkaSettings;
 use crate::otlp::receive::{ReceiveLimits, Receiver, SERVICE};
 use crate::otlp::{AttributeRules, Interest};
 use crate::publish::admin::{self, Source};
 use crate::publish::api::{ApiSettings, QUERY_SERVICE};
 use crate::publish::exposition;
-use crate::publish::ledger::Ledger;
+use crate::publish::ledger::{Ledger, Transport};
 use crate::publish::metrics_page::MetricsPage;
 
 /// Everything the server goes by.
@@ -82,6 +84,8 @@ pub struct Settings {
     pub admin_access: AccessFiles,
     /// Where what is learned is kept; `None` keeps nothing.
     pub state: Option<StateSettings>,
+    /// What is read from Kafka; `None` reads nothing.
+    pub kafka: Option<KafkaSource>,
 }
 
 /// Why the server could not start.
@@ -102,6 +106,9 @@ pub enum StartError {
     /// Certificates or credentials are of no use.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Kafka cannot be read from.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
     /// Another process has the state.
     #[error(transparent)]
     State(#[from] StateInUse),
@@ -137,6 +144,7 @@ pub struct Server {
     /// What goes on beside serving; ends with the server.
     background: JoinSet<()>,
     doors: Doors,
+    kafka: Option<kafka::Consumer>,
 }
 
 /// What listeners go by and may be changed while they serve.
@@ -198,6 +206,7 @@ impl Server {
         let plan = Plan::of(memory::limit(settings.memory_limit));
         plan.fit(&mut settings);
         let doors = Doors::open(&settings)?;
+        let kafka = settings.kafka.as_ref().map(KafkaSource::complete).transpose()?;
         let grpc = bind("otlp_grpc", "receiver.grpc.endpoint", &settings.grpc).await?;
         let http = bind("otlp_http", "receiver.http.endpoint", &settings.http).await?;
         let admin = bind("admin", "admin.endpoint", &settings.admin).await?;
@@ -238,13 +247,23 @@ impl Server {
         receivers.serve(http, &listeners[1]);
         endpoint.serve(admin, &listeners[2]);
         status.attach(listeners);
+        let kafka = kafka.map(|settings| read_from(settings, &receiver, &status));
         let mut background = JoinSet::new();
         background.spawn(memory::watch(plan.limit, Arc::clone(&status.budget)));
         let analysis = Arc::clone(&status);
         background.spawn(supervisor::keep_watched(move || analysis.pipeline.progress()));
         let admin = endpoint;
-        let server =
-            Server { addresses, status, health, receivers, admin, threads, background, doors };
+        let server = Server {
+            addresses,
+            status,
+            health,
+            receivers,
+            admin,
+            threads,
+            background,
+            doors,
+            kafka,
+        };
         server.announce(&settings);
         supervisor::ready();
         Ok(server)
@@ -277,11 +296,14 @@ impl Server {
 
     /// Ends in order, within `grace`. Returns whether everything was finished.
     pub async fn stop(self, grace: Nanos) -> bool {
-        let Server { status, health, receivers, admin, threads, background, .. } = self;
+        let Server { status, health, receivers, admin, threads, background, kafka, .. } = self;
         let grace = Duration::from_nanos(grace.0);
         supervisor::stopping();
         status.stopping.store(true, Ordering::Relaxed);
         say(&health, ServingStatus::NotServing).await;
+        if let Some(kafka) = &kafka {
+            kafka.end_reading();
+        }
         let finished = async {
             // A sender that does not come to an end must not take the time that is needed to analyze
             // what the others have sent.
@@ -292,6 +314,9 @@ impl Server {
             // The last way into the pipeline closes here, and with it the lanes.
             status.pipeline.close();
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+            if let Some(kafka) = kafka {
+                kafka.leave(grace / 4).await;
+            }
             // Until here it could be seen how far it has come.
             status.pipeline.release();
             admin.stop(grace / 4).await;
@@ -414,6 +439,19 @@ fn analysis(settings: &Settings, plan: Plan) -> Result<Analysis, StartError> {
     let receiver = Receiver::new(Arc::new(intake), rules, settings.request);
     let status = Arc::new(Status::new(pipeline, budget, plan, figures, clock));
     Ok((receiver, status, threads))
+}
+
+/// Starts reading from Kafka.
+fn read_from(
+    settings: KafkaSettings,
+    receiver: &Arc<Receiver<LiveIntake>>,
+    status: &Status,
+) -> kafka::Consumer {
+    let watch = kafka::Watch::new(&settings);
+    status.pipeline.books().expect(Transport::Kafka, &refusals(), &failures());
+    let figures = watch.figures();
+    status.attach_kafka(watch);
+    kafka::Consumer::start(settings, receiver, figures)
 }
 
 async fn bind(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::budget::Budget;
 use super::clock::Clock;
+use super::kafka;
 use super::log_lines;
 use super::memory::{Plan, cost};
 use super::net::Listener;
@@ -22,6 +23,8 @@ pub(super) struct Status {
     /// The process is on its way out.
     pub(super) stopping: AtomicBool,
     listeners: OnceLock<Vec<Arc<Listener>>>,
+    /// How reading from Kafka goes, if it is read from.
+    kafka: OnceLock<kafka::Watch>,
     /// How saving what is learned goes, if it is.
     snapshots: Option<Arc<Figures>>,
     clock: Arc<Clock>,
@@ -36,9 +39,9 @@ impl Status {
         snapshots: Option<Arc<Figures>>,
         clock: Arc<Clock>,
     ) -> Status {
-        let (stopping, listeners) = Default::default();
+        let (stopping, listeners, kafka) = Default::default();
         let reload = Mutex::new(ReloadFigures { successful: true, at: clock.now() });
-        Status { pipeline, budget, plan, stopping, listeners, snapshots, clock, reload }
+        Status { pipeline, budget, plan, stopping, listeners, kafka, snapshots, clock, reload }
     }
 
     /// How the last change of the configuration went.
@@ -59,6 +62,11 @@ impl Status {
     pub(super) fn attach(&self, listeners: Vec<Arc<Listener>>) {
         // Set once, so nothing is lost.
         let _ = self.listeners.set(listeners);
+    }
+
+    /// The consumer of Kafka, once it is there.
+    pub(super) fn attach_kafka(&self, watch: kafka::Watch) {
+        let _ = self.kafka.set(watch);
     }
 }
 
@@ -87,6 +95,7 @@ impl Source for Status {
         let listeners = self.listeners.get().map(Vec::as_slice).unwrap_or_default();
         ledger.listeners =
             listeners.iter().map(|listener| (listener.what(), listener.ledger())).collect();
+        ledger.kafka = self.kafka.get().map(kafka::Watch::read);
         let connections: u64 = ledger.listeners.values().map(|listener| listener.open).sum();
         let operations = board.operations.len() as u64;
         let traces = ledger.pending_spans * cost::SPAN + ledger.pending_traces * cost::TRACE;

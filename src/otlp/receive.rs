@@ -1,4 +1,4 @@
-//! OTLP over the network: what arrives by gRPC or HTTP is decoded, offered to the runtime, and answered.
+//! OTLP over the network: what arrives by gRPC or HTTP, or is read from Kafka, is decoded, offered to the runtime, and answered.
 //!
 //! [`Receiver`] makes a router for each transport; binding, serving, TLS and shutdown belong to the runtime,
 //! which is behind the [`Intake`] trait and decides how much memory requests may take. All or nothing: a request is taken with all its
@@ -9,6 +9,7 @@ mod collect;
 mod grpc;
 mod http;
 mod intake;
+pub mod kafka;
 mod pool;
 mod refusal;
 mod retry;
@@ -155,6 +156,11 @@ impl<I: Intake> Receiver<I> {
                 self.protobuf(transport, message, &mut permit)?
             }
             Transport::HttpJson => self.json(transport, message, &mut permit)?,
+            // A byte that begins no field of a message.
+            Transport::Kafka if message.trim_ascii_start().starts_with(b"{") => {
+                self.json(transport, message, &mut permit)?
+            }
+            Transport::Kafka => self.protobuf(transport, message, &mut permit)?,
         };
         for (defect, count) in batch.defects.iter() {
             self.intake.refused(transport, defect.reason(), count);
@@ -212,7 +218,10 @@ impl<I: Intake> Receiver<I> {
     }
 
     fn overloaded(&self, transport: Transport, spans: usize, overloaded: Overloaded) -> Refusal {
-        self.intake.refused(transport, OVERLOAD, spans as u64);
+        // What was read from Kafka is not sent away: it waits, and is offered again.
+        if transport != Transport::Kafka {
+            self.intake.refused(transport, OVERLOAD, spans as u64);
+        }
         overloaded.into()
     }
 

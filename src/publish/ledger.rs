@@ -8,24 +8,27 @@ use std::collections::BTreeMap;
 
 use crate::model::{Nanos, Timestamp};
 
-/// By which protocol spans came.
+/// By which way spans came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Transport {
     /// OTLP/gRPC.
     Grpc,
     /// OTLP/HTTP.
     Http,
+    /// Kafka, where it is read from.
+    Kafka,
 }
 
 impl Transport {
-    /// All of them.
-    pub const ALL: [Transport; 2] = [Transport::Grpc, Transport::Http];
+    /// Those that every process serves.
+    pub const SERVED: [Transport; 2] = [Transport::Grpc, Transport::Http];
 
     /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Grpc => "grpc",
             Transport::Http => "http",
+            Transport::Kafka => "kafka",
         }
     }
 }
@@ -88,6 +91,21 @@ pub struct Ledger {
     pub reload: ReloadFigures,
     /// Connections, by listener.
     pub listeners: BTreeMap<&'static str, ListenerLedger>,
+    /// How reading from Kafka goes, if it is read from.
+    pub kafka: Option<KafkaLedger>,
+}
+
+/// How reading from Kafka goes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KafkaLedger {
+    /// What is read.
+    pub topic: String,
+    /// Whether the brokers answer and this process is a member of its group.
+    pub connected: bool,
+    /// Messages that were read and given back with their partition before they were committed.
+    pub given_back: u64,
+    /// By partition: messages not read yet, if that is known; read and not committed yet; the offset committed last.
+    pub partitions: BTreeMap<i32, (Option<u64>, u64, Option<i64>)>,
 }
 
 /// How changes of the configuration go. The one of the start counts.
@@ -129,7 +147,7 @@ impl Default for Ledger {
     /// Nothing yet, from every transport.
     fn default() -> Ledger {
         Ledger {
-            accepted: Transport::ALL.map(|transport| (transport, 0)).into(),
+            accepted: Transport::SERVED.map(|transport| (transport, 0)).into(),
             refused: BTreeMap::new(),
             failed_requests: BTreeMap::new(),
             analyzed: 0,
@@ -146,6 +164,7 @@ impl Default for Ledger {
             snapshot: SnapshotFigures::default(),
             reload: ReloadFigures::default(),
             listeners: BTreeMap::new(),
+            kafka: None,
         }
     }
 }
@@ -196,7 +215,7 @@ mod tests {
     #[test]
     fn counts_at_their_end_do_not_overflow_the_law() {
         let full = Ledger {
-            accepted: Transport::ALL.map(|transport| (transport, u64::MAX)).into(),
+            accepted: Transport::SERVED.map(|transport| (transport, u64::MAX)).into(),
             analyzed: u64::MAX,
             pending_spans: u64::MAX,
             ..Ledger::default()

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::exposition::{self, Limits};
+use super::kafka_metrics;
 use super::ledger::Ledger;
 use super::process_metrics::ProcessMetrics;
 use super::text_format::Format;
@@ -29,6 +30,9 @@ impl MetricsPage {
         let mut out = String::new();
         let counts = exposition::write(board, &self.limits, format, &mut out);
         self.process.write(ledger, &board.detection_delays, &counts, format, &mut out);
+        if let Some(kafka) = &ledger.kafka {
+            kafka_metrics::write(kafka, format, &mut out);
+        }
         if format == Format::OpenMetrics {
             out.push_str("# EOF\n");
         }
@@ -39,6 +43,7 @@ impl MetricsPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::ledger::KafkaLedger;
     use crate::publish::testing::{board, read};
 
     fn render(format: Format) -> String {
@@ -90,7 +95,10 @@ mod tests {
 
     #[test]
     fn the_names_a_dashboard_relies_on_are_all_there() {
-        let read = read(&render(Format::Text));
+        let ledger = Ledger { kafka: Some(KafkaLedger::default()), ..Ledger::default() };
+        let page = MetricsPage::new(Limits::default());
+        let bytes = page.render(&board(), &ledger, Format::Text);
+        let read = read(std::str::from_utf8(&bytes).unwrap());
         for name in include_str!("metric_names.txt").lines() {
             assert!(read.types.contains_key(name), "{name} is gone: a change of the contract");
         }

@@ -21,6 +21,7 @@ pub mod terminal;
 
 mod fold;
 mod impact;
+mod kafka_metrics;
 mod negotiate;
 mod page;
 mod process_metrics;

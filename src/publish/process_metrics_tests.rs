@@ -31,6 +31,7 @@ fn ledger() -> Ledger {
         },
         reload: ReloadFigures { successful: true, at: after(3) },
         listeners: [("admin", listener())].into(),
+        kafka: None,
     }
 }
 

@@ -28,7 +28,7 @@ what=${1:-all}
 [ "$what" != smoke ] || profile=fast
 
 # One after the other: together, the bench would lend its features to the product.
-build() { cargo build --manifest-path "$root/Cargo.toml" --locked --profile "$profile" "$@" >&2; }
+build() { cargo build --manifest-path "$root/Cargo.toml" --locked --all-features --profile "$profile" "$@" >&2; }
 build --bin laghound
 build --example bench
 bench=$target/$profile/examples/bench

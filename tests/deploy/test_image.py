@@ -57,7 +57,7 @@ def context():
 def static_binary():
     """The binary as the image has it, built from the context."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    argv = [tool("cargo"), "build", "--locked", "--profile", "fast", "--bin", "laghound", "--target", TARGET]
+    argv = [tool("cargo"), "build", "--locked", "--profile", "fast", "--bin", "laghound", "--features", "kafka", "--target", TARGET]
     env = {**os.environ, "CARGO_TARGET_DIR": str(target), "CC_x86_64_unknown_linux_musl": "musl-gcc"}
     done = subprocess.run(argv, cwd=context(), env=env, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     if done.returncode:

@@ -20,6 +20,7 @@ from copies import Copies
 from lane import Lane, Plan
 from outage import Outage
 from procs import kill_all
+from stream import Kafka
 
 PLANS = [
     Plan("grpc", "grpc", "pricing", "work", 150, ("pricing", "service")),
@@ -27,8 +28,8 @@ PLANS = [
     Plan("database", "http/protobuf", "cart", "sql", 150, ("sqlite", "dependency")),
 ]
 
-STORIES = [Alarm, Copies, Outage]
-LOUD = (Copies, Outage)
+STORIES = [Alarm, Copies, Kafka, Outage]
+LOUD = (Copies, Kafka, Outage)
 
 
 def report(lanes):

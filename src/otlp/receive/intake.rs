@@ -74,11 +74,14 @@ pub enum Transport {
     HttpProtobuf,
     /// OTLP/HTTP with JSON.
     HttpJson,
+    /// Messages read from Kafka, protobuf or JSON.
+    Kafka,
 }
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Transport; 3] = [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson];
+    pub const ALL: [Transport; 4] =
+        [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson, Transport::Kafka];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Transport {
             Transport::Grpc => "grpc",
             Transport::HttpProtobuf => "http_protobuf",
             Transport::HttpJson => "http_json",
+            Transport::Kafka => "kafka",
         }
     }
 }
