@@ -108,12 +108,12 @@ const NEEDS: [Need; 11] = [
     },
     Need {
         key: "receiver.kafka.tls.ca_file",
-        needs: "receiver.kafka.security: tls",
+        needs: "receiver.kafka.security",
         broken: |config| config.kafka.tls_ca_file.is_some() && !is_tls(config),
     },
     Need {
         key: "receiver.kafka.tls.cert_file",
-        needs: "receiver.kafka.security: tls",
+        needs: "receiver.kafka.security",
         broken: |config| config.kafka.tls_cert_file.is_some() && !is_tls(config),
     },
     Need {
