@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 
 use foldhash::fast::RandomState;
 
-use super::table::ALWAYS;
 use super::{Interner, Members, OVERFLOW_SYM};
 use crate::model::{AttrSetId, KeyId, Span, Sym};
 
@@ -74,18 +73,19 @@ impl Interner {
         self.given_back.load(Ordering::Relaxed)
     }
 
-    /// Ends the epoch: gives back whatever nobody has asked for since `held.epochs` epochs and is not in
-    /// `held`. Whoever asks for a name meanwhile waits while one of the tables is gone through, not all of
-    /// them: from what names others to what is named, each step leaves only what is used or was asked for.
+    /// Ends the epoch, then gives back whatever nobody has asked for since `held.epochs` epochs and is not
+    /// in `held`. Who is to go is found out while others ask for names; whoever asks for one of them then is
+    /// known by the new epoch, and it stays. The rest goes a few at a time, from what names others to what is
+    /// named, and others wait for these few only.
     pub fn give_back(&self, held: &Held) {
-        let oldest = (self.epoch() + 1).saturating_sub(held.epochs);
-        let mut given_back = self.while_nobody_asks(|| self.give_back_attr_sets(held, oldest));
-        given_back += self.while_nobody_asks(|| self.give_back_keys(held, oldest));
-        given_back += self.while_nobody_asks(|| self.give_back_strings(held, oldest));
-        given_back += self.while_nobody_asks(|| self.give_back_services(held, oldest));
-        self.while_nobody_asks(|| self.give_back_symbols(held));
+        let now = 1 + self.while_nobody_asks(|| self.epoch.fetch_add(1, Ordering::Relaxed));
+        let oldest = now.saturating_sub(held.epochs);
+        let mut given_back = self.give_back_attr_sets(held, oldest);
+        given_back += self.give_back_keys(held, oldest);
+        given_back += self.give_back_strings(held, oldest);
+        given_back += self.give_back_services(held, oldest);
+        self.give_back_symbols(held, now);
         self.given_back.fetch_add(given_back as u64, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     fn while_nobody_asks<T>(&self, step: impl FnOnce() -> T) -> T {
@@ -93,60 +93,74 @@ impl Interner {
         step()
     }
 
+    /// Lets go of some of those that are idle, and then of others; returns how many went.
+    fn in_steps<T>(&self, idle: &[T], step: impl Fn(&[T]) -> usize) -> usize {
+        /// A tenth of a millisecond of work, or two.
+        const AT_ONCE: usize = 256;
+        idle.chunks(AT_ONCE).map(|some| self.while_nobody_asks(|| step(some))).sum()
+    }
+
+    fn give_back_attr_sets(&self, held: &Held, oldest: u32) -> usize {
+        let idle = self.attr_sets.idle(|number, seen| {
+            seen.is_before(oldest) && !held.attr_sets.contains(&AttrSetId(number))
+        });
+        self.in_steps(&idle, |some| self.attr_sets.give_back(some, oldest).len())
+    }
+
+    fn give_back_keys(&self, held: &Held, oldest: u32) -> usize {
+        let idle =
+            self.keys.idle(|number, seen| seen.is_before(oldest) && !held.has_key(KeyId(number)));
+        self.in_steps(&idle, |some| {
+            let gone = self.keys.give_back(some, oldest);
+            for key in gone.iter().filter(|key| key.name != OVERFLOW_SYM) {
+                self.operations.fetch_sub(1, Ordering::Relaxed);
+                if let Some(mut service) = self.services.get_mut(&key.service) {
+                    service.operations = service.operations.saturating_sub(1);
+                }
+            }
+            gone.len()
+        })
+    }
+
     fn give_back_strings(&self, held: &Held, oldest: u32) -> usize {
         let mut used: Set<Sym> = Set::default();
         self.attr_sets.for_each(|set| used.extend(set.iter().flat_map(|&(name, of)| [name, of])));
-        leave(&self.strings, held, oldest, &used)
+        self.leave(&self.strings, held, oldest, &used)
     }
 
     fn give_back_services(&self, held: &Held, oldest: u32) -> usize {
         let mut used: Set<Sym> = Set::default();
         self.keys.for_each(|key| used.extend([key.service]));
-        leave(&self.services, held, oldest, &used)
+        self.leave(&self.services, held, oldest, &used)
     }
 
-    /// Symbols are in use as long as anything is named by them.
-    fn give_back_symbols(&self, held: &Held) {
+    /// Lets go of those of `members` that are idle and neither used nor held.
+    fn leave(&self, members: &Members, held: &Held, oldest: u32, used: &Set<Sym>) -> usize {
+        let idle = members.iter().filter(|member| {
+            let name = member.key();
+            member.seen.is_before(oldest) && !used.contains(name) && !held.has_name(*name)
+        });
+        let idle: Vec<Sym> = idle.map(|member| *member.key()).collect();
+        self.in_steps(&idle, |some| {
+            let goes = |name| members.remove_if(name, |_, member| member.seen.is_before(oldest));
+            some.iter().filter_map(goes).count()
+        })
+    }
+
+    /// Symbols are in use as long as anything is named by them. What came to use one after `now` began has
+    /// asked for it.
+    fn give_back_symbols(&self, held: &Held, now: u32) {
         let mut used: Set<Sym> = Set::default();
         self.keys.for_each(|key| used.extend([key.service, key.name]));
         for members in [&self.services, &self.strings] {
             used.extend(members.iter().map(|member| *member.key()));
         }
-        self.symbols.give_back(|_, number, seen| {
+        let idle = self.symbols.idle(|number, seen| {
             let name = Sym(number);
-            seen.is_before(ALWAYS) && !used.contains(&name) && !held.has_name(name)
+            seen.is_before(now) && !used.contains(&name) && !held.has_name(name)
         });
+        self.in_steps(&idle, |some| self.symbols.give_back(some, now).len());
     }
-
-    fn give_back_attr_sets(&self, held: &Held, oldest: u32) -> usize {
-        let gone = self.attr_sets.give_back(|_, number, seen| {
-            seen.is_before(oldest) && !held.attr_sets.contains(&AttrSetId(number))
-        });
-        gone.len()
-    }
-
-    fn give_back_keys(&self, held: &Held, oldest: u32) -> usize {
-        let gone = self
-            .keys
-            .give_back(|_, number, seen| seen.is_before(oldest) && !held.has_key(KeyId(number)));
-        let counted = gone.iter().filter(|key| key.name != OVERFLOW_SYM);
-        for key in counted {
-            self.operations.fetch_sub(1, Ordering::Relaxed);
-            if let Some(mut service) = self.services.get_mut(&key.service) {
-                service.operations = service.operations.saturating_sub(1);
-            }
-        }
-        gone.len()
-    }
-}
-
-/// Lets go of those of `members` that are idle and neither used nor held; returns how many.
-fn leave(members: &Members, held: &Held, oldest: u32, used: &Set<Sym>) -> usize {
-    let before = members.len();
-    members.retain(|name, member| {
-        !member.seen.is_before(oldest) || used.contains(name) || held.has_name(*name)
-    });
-    before - members.len()
 }
 
 #[cfg(test)]

@@ -88,6 +88,34 @@ fn a_lasting_string_is_never_given_back() {
     assert_eq!((&*names.text(lasting), &*names.text(other)), ("zone", OVERFLOW));
 }
 
+#[test]
+fn what_is_given_back_while_others_ask_is_never_taken_for_something_else() {
+    let names = Interner::new(InternLimits { operations: 5_000, ..InternLimits::default() });
+    let asked: Vec<String> = (0..50).map(|name| format!("asked {name}")).collect();
+    std::thread::scope(|scope| {
+        let ends = scope.spawn(|| {
+            for round in 0..60 {
+                for name in 0..500 {
+                    operation(&names, "cart", &format!("{round} {name}"));
+                }
+                names.give_back(&Held::new(1));
+            }
+        });
+        let mut rounds = 0;
+        while !ends.is_finished() || rounds == 0 {
+            for name in &asked {
+                // Epochs may end between the two: then it reads as nothing.
+                let (service, operation) = text(&names, operation(&names, "shop", name));
+                assert!(service == "shop" || service == OVERFLOW, "{service}");
+                assert!(operation == *name || operation == OVERFLOW, "{operation}");
+            }
+            rounds += 1;
+        }
+    });
+    pass(&names, EPOCHS + 1);
+    assert_eq!((names.operations(), names.symbols.len()), (0, 1), "counts come out even");
+}
+
 /// What somebody does with the table.
 #[derive(Clone, Debug)]
 enum Step {

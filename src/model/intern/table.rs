@@ -119,18 +119,27 @@ impl<K: Eq + Hash, V: Clone> Table<K, V> {
         Some(number)
     }
 
-    /// Gives back the numbers of what `is_over` says so of, and returns what they stood for.
-    pub(super) fn give_back(&self, mut is_over: impl FnMut(&K, u32, &Seen) -> bool) -> Vec<V> {
-        let mut over = Vec::new();
-        self.ids.retain(|key, Numbered { number, seen }| {
-            let goes = is_over(key, *number, seen);
-            if goes {
-                over.push(*number);
-            }
-            !goes
-        });
+    /// What `is_over` says so of, by number. Others may ask meanwhile.
+    pub(super) fn idle(&self, is_over: impl Fn(u32, &Seen) -> bool) -> Vec<K>
+    where
+        K: Clone,
+    {
+        let over = self.ids.iter().filter(|entry| is_over(entry.number, &entry.seen));
+        let mut over: Vec<(u32, K)> =
+            over.map(|entry| (entry.number, entry.key().clone())).collect();
         // The order of a hash table is nobody's business.
-        over.sort_unstable();
+        over.sort_unstable_by_key(|&(number, _)| number);
+        over.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Gives back the numbers of those that have not been asked for since `oldest`, and returns what they
+    /// stood for.
+    pub(super) fn give_back(&self, keys: &[K], oldest: u32) -> Vec<V> {
+        let over = keys.iter().filter_map(|key| {
+            let (_, its) = self.ids.remove_if(key, |_, its| its.seen.is_before(oldest))?;
+            Some(its.number)
+        });
+        let over: Vec<u32> = over.collect();
         let mut slots = self.write();
         over.into_iter().filter_map(|number| slots.take(number)).collect()
     }
@@ -191,7 +200,10 @@ mod tests {
         let table: Table<u8, u8> = Table::new();
         let first = table.intern(1, 0, 1, || 1).expect("there is room");
         assert_eq!(table.intern(2, 0, 1, || 2), None);
-        assert_eq!(table.give_back(|_, number, _| number == first), [1]);
+        assert_eq!(
+            (table.idle(|number, _| number == first), table.give_back(&[1], 1)),
+            (vec![1], vec![1])
+        );
         assert_eq!((table.get(first), table.len()), (None, 0));
         let second = table.intern(2, 0, 1, || 2).expect("there is room again");
         assert_eq!(slot_of(first), slot_of(second));
@@ -203,7 +215,7 @@ mod tests {
         let table: Table<u8, u8> = Table::new();
         let rounds = (0..=255u8).map(|round| {
             let number = table.intern(round, 0, 1, || round).expect("there is room");
-            table.give_back(|_, _, _| true);
+            table.give_back(&[round], 1);
             number
         });
         let numbers: std::collections::BTreeSet<u32> = rounds.collect();
@@ -215,7 +227,7 @@ mod tests {
         let table: Table<u8, u8> = Table::new();
         table.intern(1, 5, 9, || 1);
         table.find(&1, 3);
-        let goes = |oldest| !table.give_back(|_, _, seen| seen.is_before(oldest)).is_empty();
+        let goes = |oldest| !table.give_back(&[1], oldest).is_empty();
         assert!(!goes(5) && goes(6));
     }
 }
