@@ -129,12 +129,7 @@ def cpu_seconds(pid):
 
 async def closed_beyond(laghound):
     """Connections refused for being too many so far."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", laghound.ports["admin"])
-    writer.write(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-    text = (await reader.read()).decode()
-    writer.close()
-    counts = re.findall(r"^laghound_connections_refused_total{[^}]*} (\S+)$", text, re.M)
-    return sum(int(float(count)) for count in counts)
+    return int((await laghound.metrics())("laghound_connections_refused_total"))
 
 
 async def watch(laghound, seconds):

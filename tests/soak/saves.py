@@ -12,7 +12,6 @@ whatever is not so. Standard library only.
 import argparse
 import asyncio
 import random
-import re
 import sys
 import tempfile
 import time
@@ -52,14 +51,7 @@ async def send(port, operations, until):
 
 
 async def scrape(laghound):
-    reader, writer = await asyncio.open_connection("127.0.0.1", laghound.ports["admin"])
-    writer.write(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-    text = (await reader.read()).decode()
-    writer.close()
-
-    def sums(name):
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
-
+    sums = await laghound.metrics()
     return {
         "taken at": sums("laghound_snapshot_last_success_timestamp_seconds"),
         "bytes": sums("laghound_snapshot_size_bytes"),
@@ -84,7 +76,6 @@ async def run(binary, options, *more):
     watched = asyncio.create_task(overload.canary(port, options.seconds))
     saves, encodes, writes, size = set(), [], [], 0
     while not watched.done():
-        await laghound.scrape()  # the law
         seen = await scrape(laghound)
         if seen["taken at"] and seen["taken at"] not in saves:
             saves.add(seen["taken at"])
