@@ -415,7 +415,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn record(trace: u128, id: u64, parent: u64) -> SpanRecord {
+    pub(super) fn record(trace: u128, id: u64, parent: u64) -> SpanRecord {
         let span = Span {
             id: SpanId::new(id).unwrap(),
             parent: SpanId::new(parent),
