@@ -109,8 +109,8 @@ pub(super) fn attribute(
         };
         claims.push(evidence.claim(id, party, reason));
     }
-    put_on_cause(scene, cohort, affected, &mut claims);
-    let mut claims = hear_the_ends(scene, claims, &witnesses);
+    let waits = put_on_cause(scene, cohort, affected, &witnesses, &mut claims);
+    let mut claims = hear_the_ends(scene, claims, &witnesses.without_waits(waits));
     claims.extend(extra_calls::claims(scene, cohort, affected, hot));
     claims.extend(new_operation_claims(scene, cohort, affected, hot));
     let told: f64 = claims.iter().map(|claim| claim.nanos).sum();

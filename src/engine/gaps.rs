@@ -53,6 +53,8 @@ pub(super) struct Witnesses {
     pub own: BTreeMap<Sym, Testimony>,
     /// Calls of what sends no spans, by caller and name.
     pub dependencies: BTreeMap<(Sym, Sym), Testimony>,
+    /// Which share of its own work a service spends waiting for a link: that says nothing against it.
+    waits: BTreeMap<Sym, f64>,
 }
 
 /// Who a gap's rise is put on.
@@ -77,6 +79,20 @@ pub(super) enum Verdict {
 const MAX_WEIGHT: f64 = 20.0;
 
 impl Witnesses {
+    /// The same, where so much of what services do themselves is waiting for a link.
+    pub(super) fn without_waits(self, waits: BTreeMap<Sym, f64>) -> Witnesses {
+        Witnesses { waits, ..self }
+    }
+
+    /// Whoever else the caller calls, by a gap or without spans, it does so as fast as ever, and often
+    /// enough to tell.
+    pub(super) fn caller_is_fine_elsewhere(&self, gap: Gap, params: &DetectionParams) -> bool {
+        let subject = self.gaps.get(&gap).copied().unwrap_or_default();
+        let edges = self.calls_of(gap.caller, gap.callee, subject, params);
+        let (out, calls) = mean_of(edges.into_iter());
+        calls >= params.min_witness_calls && out.is_some_and(|out| out < params.clean_witness)
+    }
+
     /// Weighs everything that speaks about one gap.
     pub(super) fn judge(&self, gap: Gap, params: &DetectionParams) -> Verdict {
         let Gap { caller, callee, direction } = gap;
@@ -85,7 +101,8 @@ impl Witnesses {
         let out_edges = self.others(|other| other.caller == caller && other.callee != callee, gap);
         let in_edges = self.others(|other| other.callee == callee && other.caller != caller, gap);
         let own = |service| weigh(self.own.get(&service).copied().unwrap_or_default());
-        let (own_caller, own_callee) = (own(caller), own(callee));
+        let worked = 1.0 - self.waits.get(&caller).copied().unwrap_or(0.0);
+        let (own_caller, own_callee) = (own(caller) * worked, own(callee));
         let (from_caller, out_calls) = mean(&out_edges, weigh);
         let (into_callee, in_calls) = mean(&in_edges, weigh);
 
@@ -129,8 +146,7 @@ impl Witnesses {
         let subject = self.dependencies.get(&(caller, name)).copied().unwrap_or_default();
         let weigh = |witness: Testimony| relative(witness, subject, params);
         let enough = |calls: f64| calls >= params.min_witness_calls;
-        let mut out_edges = self.calls_of(caller, name, subject, params);
-        out_edges.sort_by(|one, two| one.0.cmp(&two.0).then(one.1.total_cmp(&two.1)));
+        let out_edges = self.calls_of(caller, name, subject, params);
         let (out, out_calls) = mean_of(out_edges.into_iter());
         let Some(out) = out.filter(|_| enough(out_calls)) else { return 0.0 };
         let of_others =
@@ -155,7 +171,7 @@ impl Witnesses {
         params: &DetectionParams,
     ) -> Vec<(u64, f64)> {
         let mut edges: BTreeMap<Sym, (u64, f64)> = BTreeMap::new();
-        let gaps = self.gaps.iter().filter(|(gap, _)| gap.caller == caller);
+        let gaps = self.gaps.iter().filter(|(gap, _)| gap.caller == caller && gap.callee != but);
         let gaps = gaps.map(|(gap, &testimony)| (gap.callee, testimony));
         let dependencies = self.dependencies.range((caller, Sym(0))..=(caller, Sym(u32::MAX)));
         let dependencies = dependencies.filter(|((_, name), _)| *name != but);
@@ -165,7 +181,10 @@ impl Witnesses {
             edge.0 = edge.0.max(testimony.calls);
             edge.1 = edge.1.max(relative(testimony, subject, params));
         }
-        edges.into_values().collect()
+        let mut edges: Vec<(u64, f64)> = edges.into_values().collect();
+        // By what they say, not by the numbers of their names: what follows are sums of floats.
+        edges.sort_by(|one, two| one.0.cmp(&two.0).then(one.1.total_cmp(&two.1)));
+        edges
     }
 
     fn others(&self, of_interest: impl Fn(&Gap) -> bool, gap: Gap) -> Vec<Testimony> {
@@ -260,6 +279,37 @@ mod tests {
     fn a_caller_that_waits_for_everybody_is_late_itself() {
         let verdict = judged(&[(A, B, 1.0), (A, D, 1.0), (C, B, 0.0)], Direction::Request);
         assert!(callee_share(verdict) < 0.05);
+    }
+
+    #[test]
+    fn what_a_caller_does_speaks_against_it_but_not_that_it_waits() {
+        let mut witnesses = Witnesses::default();
+        let slow = gap(A, B, Direction::Request);
+        witnesses.gaps.insert(slow, seen(1.0));
+        witnesses.gaps.insert(gap(A, D, Direction::Request), seen(0.0));
+        witnesses.own.insert(A, seen(1.0));
+        let params = DetectionParams::default();
+        assert!(callee_share(witnesses.judge(slow, &params)) < 0.05);
+        assert!(witnesses.caller_is_fine_elsewhere(slow, &params));
+        let waits = witnesses.without_waits([(A, 1.0)].into());
+        let link = Verdict::Link { at_callee: true, witnessed: false };
+        assert_eq!(waits.judge(slow, &params), link);
+    }
+
+    #[test]
+    fn a_caller_that_calls_nobody_else_or_all_of_them_late_is_not_fine_elsewhere() {
+        let fine = |others: &[(Sym, f64)]| {
+            let mut witnesses = Witnesses::default();
+            let slow = gap(A, B, Direction::Request);
+            witnesses.gaps.insert(slow, seen(1.0));
+            for &(callee, hit) in others {
+                witnesses.gaps.insert(gap(A, callee, Direction::Response), seen(hit));
+            }
+            witnesses.caller_is_fine_elsewhere(slow, &DetectionParams::default())
+        };
+        assert!(!fine(&[]));
+        assert!(!fine(&[(C, 1.0), (D, 1.0)]));
+        assert!(fine(&[(C, 0.0), (D, 0.0)]));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! reads as time before the caller's span begins. That wait can be many times what the callee itself
 //! lost, so by size alone the caller would be named. What gives it away is occupancy (calls times how
 //! long each is held, Little's law): where a callee's calls take half as long again as they did, and
-//! the time is its own, what piles up in front of them is its doing, and the caller is impacted.
+//! the time is its own, what piles up in front of them is its doing, and the caller is impacted. The same
+//! holds of the way to the callee, where the other ways of the caller are as fast as ever: a link that
+//! holds the workers is not slow because its caller is.
 //!
 //! Works on claims that are already believed. Does not ask whether anything is slow at all.
 
@@ -15,7 +17,8 @@ use super::aggregate::{Id, NodeKey};
 use super::attribute::{Attribution, Claim};
 use super::decompose::rounded;
 use super::detect::Scene;
-use super::roles::{Party, Role};
+use super::gaps::Witnesses;
+use super::roles::{Gap, Party, Role};
 use super::rolling::Cohort;
 use super::verdict::{Reason, SuspectKind};
 use crate::model::Sym;
@@ -46,15 +49,42 @@ impl Holding {
     }
 }
 
-/// Moves claims on queues to whoever filled them.
+/// Moves claims on queues to whoever filled them. Returns which share of its own work each service spends
+/// waiting for a link, 0 to 1, where it does.
 pub(super) fn put_on_cause(
     scene: &Scene<'_>,
     cohort: Cohort,
     affected: &BTreeSet<Id>,
+    witnesses: &Witnesses,
     claims: &mut Vec<Claim>,
-) {
-    let below = BelowCalls::read(scene, cohort, affected, claims);
+) -> BTreeMap<Sym, f64> {
+    // Work first: the way to a callee that waits itself is its queue.
+    move_queues(scene, cohort, affected, claims, |_| false);
+    let gaps = claims.iter().filter(|claim| claim.nanos > 0.0);
+    let gaps = gaps.filter_map(|claim| match scene.roles.of(claim.node) {
+        Role::Gap(gap) => Some(gap),
+        _ => None,
+    });
+    let slow: BTreeSet<Gap> =
+        gaps.filter(|&gap| witnesses.caller_is_fine_elsewhere(gap, scene.params)).collect();
+    if slow.is_empty() {
+        return BTreeMap::new();
+    }
+    move_queues(scene, cohort, affected, claims, |gap| slow.contains(&gap))
+}
+
+/// Moves claims on queues to callees whose own work filled them, or the ways to which, as far as `counts`
+/// says. Returns the share moved by service.
+fn move_queues(
+    scene: &Scene<'_>,
+    cohort: Cohort,
+    affected: &BTreeSet<Id>,
+    claims: &mut Vec<Claim>,
+    counts: impl Fn(Gap) -> bool,
+) -> BTreeMap<Sym, f64> {
+    let below = BelowCalls::read(scene, cohort, affected, claims, counts);
     let mut moved = Vec::new();
+    let mut shares = BTreeMap::new();
     for (service, queue) in queues(scene, claims) {
         let Some((cause, share)) = below.cause_of(service, queue) else { continue };
         let main = claims.iter().filter(|claim| claim.party == cause);
@@ -66,8 +96,10 @@ pub(super) fn put_on_cause(
         }
         // The wait says nothing about how many of the cause's calls are slow.
         moved.push(Claim { nanos, ..main });
+        shares.insert(service, share);
     }
     claims.extend(moved);
+    shares
 }
 
 /// Claims that may be time in a queue, by the service that the queue is at.
@@ -117,10 +149,11 @@ impl BelowCalls {
         cohort: Cohort,
         affected: &BTreeSet<Id>,
         claims: &[Claim],
+        counts: impl Fn(Gap) -> bool,
     ) -> BelowCalls {
         let mut below = BelowCalls::default();
         let history = scene.history;
-        let by_node = own_claims(scene, claims);
+        let by_node = causes(scene, claims, counts);
         for &entry in affected {
             for &id in &history.entry(entry).paths {
                 let path = history.path(id);
@@ -169,14 +202,25 @@ impl BelowCalls {
     }
 }
 
-/// Believed own time of services and dependencies by node, nanoseconds a call.
-fn own_claims(scene: &Scene<'_>, claims: &[Claim]) -> BTreeMap<Id, (Party, f64)> {
-    let own = claims.iter().filter(|claim| {
-        claim.nanos > 0.0
-            && claim.reason == Reason::SelfTime
-            && matches!(scene.roles.of(claim.node), Role::Own(_) | Role::Dependency(_))
-    });
-    own.map(|claim| (claim.node, (claim.party, claim.nanos / claim.calls.max(1) as f64))).collect()
+/// Believed own time of services and dependencies by node, and of the gaps that count, nanoseconds a call.
+fn causes(
+    scene: &Scene<'_>,
+    claims: &[Claim],
+    counts: impl Fn(Gap) -> bool,
+) -> BTreeMap<Id, (Party, f64)> {
+    let mut causes: BTreeMap<Id, (Party, f64)> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.nanos > 0.0) {
+        let is_cause = match scene.roles.of(claim.node) {
+            Role::Own(_) | Role::Dependency(_) => claim.reason == Reason::SelfTime,
+            Role::Gap(gap) => counts(gap),
+            Role::Failure(_) | Role::Edge | Role::Unknown => false,
+        };
+        if is_cause {
+            let (_, nanos) = causes.entry(claim.node).or_insert((claim.party, 0.0));
+            *nanos += claim.nanos / claim.calls.max(1) as f64;
+        }
+    }
+    causes
 }
 
 /// Who waits for others more than others wait for it: by how much the calls below each service take
@@ -243,7 +287,11 @@ impl Scene<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cohort::{Cohorts, SetVerdict, TraceSpans};
     use super::*;
+    use crate::model::{
+        AttrSetId, InternLimits, Interner, Span, SpanId, SpanKind, Timestamp, TraceId,
+    };
 
     const CALLER: Sym = Sym(1);
     const CALLEE: Sym = Sym(2);
@@ -284,5 +332,63 @@ mod tests {
     #[test]
     fn calls_of_somebody_else_explain_nothing() {
         assert!(below(30).cause_of(CALLEE, 1e8).is_none());
+    }
+
+    const MS: u64 = 1_000_000;
+
+    /// Forty requests of `front`, which asks `cart`; that works for `own` ms, asks `stock` over a way of `way` ms
+    /// there and back, and `price`. Both answer in 8 ms, `price` over a way of 1 ms.
+    fn requests(names: &Interner, own: u64, way: u64) -> Vec<(TraceId, Vec<Span>)> {
+        let key = |name: &str, operation: &str, kind| {
+            names.key(names.service(name.as_bytes()), operation.as_bytes(), kind)
+        };
+        let (server, client) = (SpanKind::Server, SpanKind::Client);
+        let (asked, answered) = (5 + own, 5 + own + 8 + 2 * way);
+        let spans = [
+            (1, 0, 0, answered + 10 + 7, key("front", "GET /", server)),
+            (2, 1, 4, answered + 10 + 3, key("front", "cart", client)),
+            (3, 2, 5, answered + 10 + 2, key("cart", "items", server)),
+            (4, 3, asked, answered, key("cart", "stock", client)),
+            (5, 4, asked + way, answered - way, key("stock", "left", server)),
+            (6, 3, answered, answered + 10, key("cart", "price", client)),
+            (7, 6, answered + 1, answered + 9, key("price", "of", server)),
+        ];
+        let span = |&(id, parent, start, end, key)| Span {
+            id: SpanId::new(id).expect("ids are not zero"),
+            parent: SpanId::new(parent),
+            start: Timestamp(start * MS),
+            end: Timestamp(end * MS),
+            key,
+            peer: None,
+            attrs: AttrSetId::EMPTY,
+            failed: false,
+        };
+        let trace = |id| TraceId::new(id).expect("ids are not zero");
+        (1..=40).map(|id| (trace(id), spans.iter().map(span).collect())).collect()
+    }
+
+    fn verdict(own: u64, way: u64) -> SetVerdict {
+        let names = Interner::new(InternLimits::default());
+        let sides = [(10, 1), (own, way)].map(|(own, way)| requests(&names, own, way));
+        let [before, after] = sides.each_ref().map(|side| -> Vec<TraceSpans<'_>> {
+            side.iter().map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
+        });
+        Cohorts::new(&names, &before, &after).verdict()
+    }
+
+    #[test]
+    fn a_queue_for_workers_that_a_slow_link_holds_is_put_on_the_link() {
+        let verdict = verdict(110, 31);
+        assert_eq!(verdict.excess, 40 * (100 + 60) * 1_000_000);
+        let first = &verdict.suspects[0];
+        assert_eq!((&*first.service, first.kind), ("stock", SuspectKind::Edge), "{verdict:?}");
+        assert!(first.score > 0.95, "{verdict:?}");
+    }
+
+    #[test]
+    fn work_of_a_caller_whose_links_are_as_ever_is_its_own() {
+        let verdict = verdict(110, 1);
+        assert_eq!(&*verdict.suspects[0].service, "cart", "{verdict:?}");
+        assert!(verdict.suspects[0].score > 0.95, "{verdict:?}");
     }
 }
