@@ -3,6 +3,7 @@
 //! What one value allows by itself is said in the table; here are only rules between two.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::endpoint::Endpoint;
 use super::kafka::Security;
@@ -118,7 +119,9 @@ const NEEDS: [Need; 11] = [
     Need {
         key: "receiver.kafka.sasl.mechanism",
         needs: "receiver.kafka.sasl.password_file",
-        broken: |config| lacks(&config.kafka.sasl_mechanism, &config.kafka.sasl_password_file),
+        broken: |config| {
+            config.kafka.sasl_mechanism.is_some() && config.kafka.sasl_password_file.is_none()
+        },
     },
 ];
 
@@ -126,7 +129,7 @@ fn is_tls(config: &Config) -> bool {
     config.kafka.security == Security::Tls
 }
 
-fn lacks<K, N>(key: &Option<K>, needs: &Option<N>) -> bool {
+fn lacks(key: &Option<PathBuf>, needs: &Option<PathBuf>) -> bool {
     key.is_some() && needs.is_none()
 }
 

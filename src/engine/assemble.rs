@@ -415,7 +415,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    pub(super) fn record(trace: u128, id: u64, parent: u64) -> SpanRecord {
+    fn record(trace: u128, id: u64, parent: u64) -> SpanRecord {
         let span = Span {
             id: SpanId::new(id).unwrap(),
             parent: SpanId::new(parent),

@@ -225,6 +225,7 @@ impl Judge {
         let mut hot = self.scene().hot(Judge::place_by_place(windows), [first, second, third]);
         let lately = !hot.is_empty();
         self.scene().find_pooled(windows, &parts, &mut hot);
+        self.scene().find_failing(windows, &parts, &mut hot);
         match self.open.take() {
             None => self.consider(hot, now, names),
             Some(open) => self.follow_up(open, hot, lately, names),

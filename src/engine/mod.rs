@@ -21,6 +21,7 @@ mod detect;
 pub mod dissect;
 pub mod evidence;
 mod extra_calls;
+mod failures;
 mod felt;
 mod forget;
 mod gaps;

@@ -20,7 +20,7 @@ use super::params::DetectionParams;
 use super::roles::{Gap, Party, Role};
 use super::rolling::Tick;
 use super::spread::{CUTS, Cuts, least_slow};
-use super::statistics::{Share, Together};
+use super::statistics::{Share, Together, dispersion};
 use crate::model::Sym;
 
 /// Nodes that one cause can slow.
@@ -219,21 +219,10 @@ impl Tally {
             return false;
         }
         let usual: f64 = self.slices.iter().map(|(_, expected)| expected).sum();
-        let bursts =
-            (1.0 + self.bursts.powi(2) / usual.max(f64::MIN_POSITIVE)).max(self.dispersion(usual));
+        let bursts = (1.0 + self.bursts.powi(2) / usual.max(f64::MIN_POSITIVE))
+            .max(dispersion(&self.slices));
         let worst = self.slices.iter().map(|&(slow, _)| slow).fold(0.0, f64::max);
         self.together.evidence() >= p.min_evidence_of_pool * bursts
             && self.together.without(worst).evidence() >= p.min_evidence_of_rest * bursts
-    }
-
-    /// How many times more the slices of the window differ than independent calls would make them.
-    fn dispersion(&self, usual: f64) -> f64 {
-        let slow = self.together.slow;
-        let distance = |&(seen, expected): &(f64, f64)| {
-            let expected = slow * expected / usual;
-            if expected > 0.0 { (seen - expected).powi(2) / expected } else { 0.0 }
-        };
-        let slices = self.slices.iter().filter(|(_, expected)| *expected > 0.0).count();
-        self.slices.iter().map(distance).sum::<f64>() / (slices as f64 - 1.0).max(1.0)
     }
 }

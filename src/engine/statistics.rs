@@ -80,6 +80,26 @@ impl Together {
     }
 }
 
+/// The logarithm of the number of ways to choose so many `of` so many: what evidence for those that were
+/// chosen by what they show has to exceed.
+pub(super) fn ln_choices(chosen: usize, of: usize) -> f64 {
+    let chosen = chosen.min(of);
+    (1..=chosen).map(|at| ((of - chosen + at) as f64 / at as f64).ln()).sum()
+}
+
+/// How many times more than independent events those of several slices differ: what was seen in each, beside
+/// what is expected there, in any unit.
+pub(super) fn dispersion(slices: &[(f64, f64)]) -> f64 {
+    let (seen, usual) =
+        slices.iter().fold((0.0, 0.0), |(seen, usual), slice| (seen + slice.0, usual + slice.1));
+    let distance = |&(slow, expected): &(f64, f64)| {
+        let expected = seen * expected / usual;
+        if expected > 0.0 { (slow - expected).powi(2) / expected } else { 0.0 }
+    };
+    let counted = slices.iter().filter(|(_, expected)| *expected > 0.0).count();
+    slices.iter().map(distance).sum::<f64>() / (counted as f64 - 1.0).max(1.0)
+}
+
 /// A sample by its size, mean and variance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moments {
@@ -122,6 +142,22 @@ mod tests {
 
     const fn share(slow: f64, all: f64) -> Share {
         Share { slow, all }
+    }
+
+    #[test]
+    fn two_of_five_can_be_chosen_in_ten_ways() {
+        assert!((ln_choices(2, 5) - 10f64.ln()).abs() < 1e-12);
+        assert_eq!((ln_choices(0, 5), ln_choices(5, 5), ln_choices(7, 5)), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn events_in_one_slice_of_four_are_dispersed_and_even_ones_are_not() {
+        // By hand: 8 where 2 are expected, three times 0 for 2: (36 + 3 * 4) / 2 / 3.
+        assert!(
+            (dispersion(&[(8.0, 1.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)]) - 8.0).abs() < 1e-12
+        );
+        assert_eq!(dispersion(&[(2.0, 1.0); 4]), 0.0);
+        assert_eq!(dispersion(&[]), 0.0);
     }
 
     #[test]

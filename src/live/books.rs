@@ -22,17 +22,15 @@ impl Books {
     /// An empty account in which every reason that can occur stands at zero, for each transport the
     /// given reasons of refusal and failure.
     pub fn new(refusals: &[&'static str], failures: &[&'static str]) -> Books {
-        let ledger = Ledger {
-            dropped: DropReason::ALL.map(|reason| (reason.as_str(), 0)).into(),
-            limit_hits: [(MAX_ATTRIBUTES, 0)].into(),
-            traces_closed: CloseReason::ALL.map(|reason| (reason.as_str(), 0)).into(),
-            ..Ledger::default()
-        };
-        let books = Books { ledger: Mutex::new(ledger) };
+        let mut ledger = Ledger::default();
         for transport in Transport::SERVED {
-            books.expect(transport, refusals, failures);
+            ledger.refused.extend(refusals.iter().map(|&reason| ((transport, reason), 0)));
+            ledger.failed_requests.extend(failures.iter().map(|&reason| ((transport, reason), 0)));
         }
-        books
+        ledger.dropped = DropReason::ALL.map(|reason| (reason.as_str(), 0)).into();
+        ledger.limit_hits = [(MAX_ATTRIBUTES, 0)].into();
+        ledger.traces_closed = CloseReason::ALL.map(|reason| (reason.as_str(), 0)).into();
+        Books { ledger: Mutex::new(ledger) }
     }
 
     /// Spans may come this way, too: everything that can happen to them stands at zero.

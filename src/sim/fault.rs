@@ -251,9 +251,13 @@ impl What {
             singled_out: None,
         };
         match self {
-            What::SlowService { service, .. }
-            | What::SlowOperation { service, .. }
-            | What::Stalls { service, .. } => vec![blame(service, "service", SELF_TIME)],
+            What::SlowService { service, .. } | What::SlowOperation { service, .. } => {
+                vec![blame(service, "service", SELF_TIME)]
+            }
+            // Of a call that its caller gave up on, nothing is left but that it failed.
+            What::Stalls { service, .. } => {
+                vec![blame(service, "service", &["self_time", "call_gap"])]
+            }
             What::SlowInstance { service, instance, .. } => vec![Blame {
                 singled_out: Some(("service.instance.id", format!("{service}-{instance}").into())),
                 ..blame(service, "service", SELF_TIME)

@@ -102,11 +102,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::tests::record;
     use super::super::{Assembler, ClosedTrace};
     use super::*;
     use crate::engine::params::AssemblyParams;
-    use crate::model::SpanId;
+    use crate::model::{AttrSetId, KeyId, Span, SpanId, SpanRecord, TraceId};
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp(seconds * 1_000_000_000)
@@ -209,6 +208,20 @@ mod tests {
         }
     }
 
+    fn record(trace: u128, id: u64, is_root: bool) -> SpanRecord {
+        let span = Span {
+            id: SpanId::new(id).unwrap(),
+            parent: if is_root { None } else { SpanId::new(id + 1) },
+            start: Timestamp(1),
+            end: Timestamp(2),
+            key: KeyId(0),
+            peer: None,
+            attrs: AttrSetId::EMPTY,
+            failed: false,
+        };
+        SpanRecord { trace: TraceId::new(trace).unwrap(), span }
+    }
+
     /// Spans that were taken and not given out yet, by when they came.
     type Pending = HashMap<SpanId, Timestamp>;
 
@@ -240,7 +253,7 @@ mod tests {
             for (id, (trace, is_root, pause, jump)) in (1..).zip(arrivals) {
                 // Mostly a few seconds, now and then a night.
                 now = now + Nanos::from_secs(if jump == 0 { pause * 5_000 } else { pause });
-                let record = record(trace, id, if is_root { 0 } else { id + 1 });
+                let record = record(trace, id, is_root);
                 pending.insert(record.span.id, now);
                 assembler.insert_all(&[record], now, |_| None, |_| {
                     pending.remove(&record.span.id);

@@ -80,6 +80,7 @@ scenarios! {
     one_instance_of_several
     stalls_in_a_tenth_of_the_calls
     stalls_at_one_request_a_second
+    calls_that_hang_at_two_requests_a_second
     a_slow_ramp
     an_async_consumer
     two_faults_at_once

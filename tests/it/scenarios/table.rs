@@ -131,6 +131,23 @@ pub(super) fn stalls_at_one_request_a_second() -> Case {
     }
 }
 
+/// At two requests a second, one payment in ten does not answer before its caller has given up, and long after
+/// the rest of its trace: what is left of it is a call that failed.
+pub(super) fn calls_that_hang_at_two_requests_a_second() -> Case {
+    let (learned, ends) = (1_200, 1_440);
+    let by = Nanos::from_secs(12);
+    let what = What::Stalls { service: "payments".into(), probability: 0.1, by };
+    let scenario = Scenario::new(shop(), 1_620).traffic(Traffic::constant(2.0));
+    Case {
+        name: "calls_that_hang_at_two_requests_a_second",
+        scenario: scenario.fault(Fault::new(what, learned, ends)),
+        expect: Expect::Names {
+            faults: vec![culprit("payments", SERVICE, CALL_GAP)],
+            within: Nanos::from_secs(120),
+        },
+    }
+}
+
 pub(super) fn a_slow_ramp() -> Case {
     let mut case = named("a_slow_ramp", slow_service("accounts", 60), 90, sustained("accounts"));
     case.scenario.faults[0].ramp = Nanos::from_secs(120);
