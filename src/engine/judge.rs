@@ -73,7 +73,7 @@ impl Judge {
         longest + u64::from(params.close_after)
     }
 
-    /// A cause of so much of the time is felt whatever the traffic mix makes of the sum.
+    /// One cause of so much of the time is felt whatever the traffic mix makes of the sum.
     const LARGE: f64 = 1.0 / 3.0;
 
     /// The windows that are tested place by place: all but the longest, which is for what is too rare for
@@ -299,7 +299,7 @@ impl Judge {
         let believed = self.believed(&affected);
         let attribution = self.attribute(Cohort::since(onset), &affected, &hot, &believed);
         let mut incident = self.describe(&attribution, onset, names);
-        let worth_it = self.is_felt(&attribution, onset, &affected)
+        let worth_it = self.is_felt(&attribution, onset, &affected, &incident.suspects)
             && self.is_ripe(&incident.suspects)
             && self.goes_on(onset, &hot, &affected);
         let Some(first) = attribution.accused.first().filter(|_| worth_it) else {
@@ -463,8 +463,16 @@ impl Judge {
         }
     }
 
-    /// Requests take longer by a share that matters, and what is claimed is that share.
-    fn is_felt(&self, attribution: &Attribution, onset: Tick, affected: &BTreeSet<Id>) -> bool {
+    /// Requests take longer by a share that matters, and what is claimed is that share. Where they do not,
+    /// because there are more of the quick ones, it takes one cause: a change of the mix leaves traces of
+    /// waits and pauses everywhere.
+    fn is_felt(
+        &self,
+        attribution: &Attribution,
+        onset: Tick,
+        affected: &BTreeSet<Id>,
+        suspects: &[Suspect],
+    ) -> bool {
         let parts = || attribution.parts.entries.iter().map(|(_, part)| part);
         let slower = parts().filter(|part| part.excess > 0);
         let (excess, duration) = slower.fold((0.0, 0.0), |(excess, duration), part| {
@@ -474,7 +482,8 @@ impl Judge {
         let share = felt::largest_share(&self.scene(), Cohort::since(onset), affected, attribution);
         let load = felt::load(&self.scene(), Cohort::since(onset), attribution);
         let least = p.min_felt * (1.0 + p.load_slack * (load - 1.0).max(0.0));
-        share >= least && (excess > p.min_share * duration || share >= Judge::LARGE)
+        let is_one = suspects.first().is_some_and(|first| first.score >= p.clear_score);
+        share >= least && (excess > p.min_share * duration || is_one && share >= Judge::LARGE)
     }
 
     /// Somebody can be named: at once if one suspect stands out, after some more slices if several are
