@@ -13,13 +13,15 @@ struct Line {
 
 /// Borders of the bins, as shares of the entry's mean.
 const BINS: [f64; 9] = [0.01, 0.03, 0.07, 0.14, 0.28, 0.56, 1.1, 2.2, 6.0];
+/// Fewer cases than this in a bin are no share of anything.
+const LEAST_CASES: usize = 4;
 const COLOURS: [&str; 8] =
     ["#1b6ca8", "#7fb3d9", "#b5451b", "#e0a386", "#5b7f2b", "#a9c47f", "#6b4a8a", "#b39bc8"];
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1040.0;
 const HEIGHT: f64 = 420.0;
 const MARGIN: (f64, f64) = (56.0, 44.0);
 /// Room for the longest name of a contestant.
-const COLUMN: f64 = 235.0;
+const COLUMN: f64 = 258.0;
 
 /// Of each contestant the share detected and the share named first, with 95 % intervals.
 pub(crate) fn svg(contestants: &[(String, Vec<&Score>)]) -> String {
@@ -50,7 +52,7 @@ fn binned(scores: &[&Score], is: fn(&Score) -> bool) -> Vec<(f64, f64, f64, f64)
         let hits = all.iter().filter(|hit| **hit).count();
         let (low, high) = wilson(hits as f64, all.len() as f64);
         let middle = (edges[0] * edges[1]).sqrt();
-        (!all.is_empty()).then(|| (middle, hits as f64 / all.len() as f64, low, high))
+        (all.len() >= LEAST_CASES).then(|| (middle, hits as f64 / all.len() as f64, low, high))
     };
     BINS.windows(2).filter_map(bin).collect()
 }
