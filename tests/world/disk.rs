@@ -40,7 +40,10 @@ enum Change {
 
 #[derive(Default)]
 struct State {
-    contents: Vec<Content>,
+    /// Files by number, those that a name leads to.
+    contents: BTreeMap<usize, Content>,
+    /// Files ever made.
+    made: usize,
     /// Names as processes see them.
     names: BTreeMap<String, usize>,
     /// Names that outlast a power cut.
@@ -55,13 +58,16 @@ struct State {
 }
 
 impl State {
+    fn make(&mut self, content: Content) -> usize {
+        self.made += 1;
+        self.contents.insert(self.made, content);
+        self.made
+    }
+
     /// What no name leads to takes no room; months of saves would fill the memory.
     fn forget_nameless(&mut self) {
-        for (number, content) in self.contents.iter_mut().enumerate() {
-            if !self.names.values().any(|&named| named == number) {
-                *content = Content::default();
-            }
-        }
+        let State { contents, names, .. } = self;
+        contents.retain(|number, _| names.values().any(|named| named == number));
     }
 }
 
@@ -111,7 +117,7 @@ impl FaultyDisk {
         for change in changes {
             apply(&mut names, &change);
         }
-        for content in &mut state.contents {
+        for content in state.contents.values_mut() {
             let written = content.synced + up_to(draw, content.bytes.len() - content.synced);
             let length = written + up_to(draw, content.bytes.len() - written);
             content.bytes.truncate(length);
@@ -125,8 +131,7 @@ impl FaultyDisk {
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.0.borrow_mut();
         let synced = bytes.len();
-        state.contents.push(Content { bytes, synced });
-        let number = state.contents.len() - 1;
+        let number = state.make(Content { bytes, synced });
         state.names.insert(name.to_owned(), number);
         state.durable.insert(name.to_owned(), number);
     }
@@ -134,7 +139,7 @@ impl FaultyDisk {
     /// What is in a file.
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.0.borrow();
-        state.names.get(name).map(|&number| state.contents[number].bytes.clone())
+        state.names.get(name).map(|number| state.contents[number].bytes.clone())
     }
 
     /// Counts a step; `Err` if it does not happen, `Ok(true)` if it happens by half.
@@ -201,11 +206,7 @@ impl Disk for FaultyDisk {
         if self.get(name).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let content = {
-            let mut state = self.0.borrow_mut();
-            state.contents.push(Content::default());
-            state.contents.len() - 1
-        };
+        let content = self.0.borrow_mut().make(Content::default());
         self.change(Change::Make(name.to_owned(), content));
         Ok(FaultyFile { disk: self.clone(), content })
     }
@@ -246,7 +247,8 @@ impl DiskFile for FaultyFile {
         let half = self.disk.step(Step::Append)?;
         let mut state = self.disk.0.borrow_mut();
         let written = if half { bytes.len() / 2 } else { bytes.len() };
-        state.contents[self.content].bytes.extend_from_slice(&bytes[..written]);
+        let content = state.contents.entry(self.content).or_default();
+        content.bytes.extend_from_slice(&bytes[..written]);
         Ok(())
     }
 
@@ -254,7 +256,7 @@ impl DiskFile for FaultyFile {
         self.disk.step(Step::SyncFile)?;
         let mut state = self.disk.0.borrow_mut();
         if !state.lies {
-            let content = &mut state.contents[self.content];
+            let content = state.contents.entry(self.content).or_default();
             content.synced = content.bytes.len();
         }
         Ok(())
