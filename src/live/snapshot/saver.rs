@@ -195,7 +195,10 @@ struct Writer {
 impl Writer {
     fn run(mut self, images: &Receiver<Image>) {
         let store = self.home.store();
+        // The last one, which is what counts once there are no more.
+        let mut saved = false;
         while let Ok(image) = images.recv() {
+            saved = false;
             let ours = self.home.is_ours();
             let path = self.home.directory.path().display();
             if !ours {
@@ -206,6 +209,7 @@ impl Writer {
             let began = self.clock.elapsed();
             match store.save(&image) {
                 Ok(()) => {
+                    saved = true;
                     let writing = self.clock.elapsed() - began;
                     self.home.figures.saved(&image, writing);
                     debug!(%path, bytes = image.bytes().len(), "snapshot saved");
@@ -216,7 +220,7 @@ impl Writer {
                 }
             }
         }
-        info!(saved = self.home.figures.read().saved_at.is_some(), "snapshots ended");
+        info!(saved, "snapshots ended");
     }
 }
 
