@@ -53,6 +53,11 @@ impl Budget {
     const SHARE_OF_PEER: u64 = 2;
     /// What is left of the budget while the process as a whole is short of memory.
     const SHARE_UNDER_PRESSURE: u64 = 8;
+    /// What large requests leave to small ones, so that who sends much does not keep those out who send little.
+    const SHARE_FOR_SMALL: u64 = 8;
+    /// Of the budget, what a small request may take: 256 KiB of 64 MiB, of which a span takes 160 bytes
+    /// decoded and about as many on the wire.
+    const SHARE_OF_SMALL: u64 = 256;
 
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Budget> {
@@ -60,10 +65,12 @@ impl Budget {
         Arc::new(Budget { limit: AtomicU64::new(limit), used, under_pressure })
     }
 
-    /// A permit for a request of which nothing has been read. Refused when three quarters are in use: what
-    /// is already being read needs the rest, and a request refused now costs less than one refused halfway.
+    /// A permit for a request of which nothing has been read. Refused when half of what is for small ones is in
+    /// use: what is already being read needs the rest, and a request refused now costs less than one refused
+    /// halfway.
     pub fn admit(self: &Arc<Budget>, origin: Option<Arc<Origin>>) -> Result<Permit, Overloaded> {
-        if self.used() > self.available() / 4 * 3 {
+        let available = self.available();
+        if self.used() > available - available / Budget::SHARE_FOR_SMALL / 2 {
             return Err(FULL);
         }
         let unfinished = origin.map(|origin| (origin, 0));
@@ -97,8 +104,18 @@ impl Budget {
         }
     }
 
-    fn take(&self, bytes: u64) -> Result<(), Overloaded> {
-        add_within(&self.used, bytes, self.available())
+    /// Takes so many bytes more for a request that has `so_far`. One that becomes large is refused when three
+    /// quarters are in use, for those that are already.
+    fn take(&self, bytes: u64, so_far: u64) -> Result<(), Overloaded> {
+        let available = self.available();
+        let small = available / Budget::SHARE_OF_SMALL;
+        if so_far.saturating_add(bytes) <= small {
+            return add_within(&self.used, bytes, available);
+        }
+        if so_far <= small && self.used() > available / 4 * 3 {
+            return Err(FULL);
+        }
+        add_within(&self.used, bytes, available - available / Budget::SHARE_FOR_SMALL)
     }
 
     fn give_back(&self, bytes: u64) {
@@ -145,7 +162,7 @@ impl receive::Permit for Permit {
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), Overloaded> {
-        self.budget.take(bytes as u64)?;
+        self.budget.take(bytes as u64, self.bytes)?;
         self.bytes += bytes as u64;
         Ok(())
     }
@@ -173,17 +190,17 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_missing_until_it_is_given_back() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(800);
         let mut first = budget.admit(None).unwrap();
-        first.grow(60).unwrap();
+        first.grow(400).unwrap();
         let mut second = budget.admit(None).unwrap();
-        assert_eq!(second.grow(41), Err(FULL));
-        second.grow(40).unwrap();
-        assert_eq!(budget.used(), 100);
-        first.shrink(10);
-        assert_eq!(budget.used(), 50);
+        assert_eq!(second.grow(301), Err(FULL));
+        second.grow(300).unwrap();
+        assert_eq!(budget.used(), 700);
+        first.shrink(100);
+        assert_eq!(budget.used(), 400);
         drop(first);
-        second.grow(60).unwrap();
+        second.grow(400).unwrap();
         assert_eq!(second.grow(usize::MAX), Err(FULL));
         drop(second);
         assert_eq!(budget.used(), 0);
@@ -191,13 +208,40 @@ mod tests {
 
     #[test]
     fn what_has_begun_has_room_that_newcomers_have_not() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(800);
         let mut begun = budget.admit(None).unwrap();
-        begun.grow(76).unwrap();
-        assert!(budget.admit(None).is_err());
-        begun.grow(24).unwrap();
-        begun.shrink(75);
-        assert!(budget.admit(None).is_ok());
+        begun.grow(601).unwrap();
+        let mut newcomer = budget.admit(None).unwrap();
+        assert_eq!(newcomer.grow(4), Err(FULL));
+        begun.grow(99).unwrap();
+        begun.shrink(600);
+        newcomer.grow(4).unwrap();
+    }
+
+    #[test]
+    fn who_sends_little_is_let_in_beside_those_who_send_much() {
+        let budget = Budget::new(64 << 20);
+        let mut large = Vec::new();
+        while large.len() < 1_000 {
+            let mut permit = budget.admit(None).unwrap();
+            // A megabyte at a time, as bodies come.
+            if permit.grow(1 << 20).is_err() {
+                break;
+            }
+            large.push(permit);
+        }
+        while large.iter_mut().any(|permit| permit.grow(1 << 20).is_ok()) {}
+        assert_eq!(budget.used(), 56 << 20);
+        let mut small = Vec::new();
+        while let Ok(mut permit) = budget.admit(None) {
+            permit.receive(100_000).unwrap();
+            permit.grow(100_000).unwrap();
+            small.push(permit);
+        }
+        // Half of what is left of 64 MiB, and what was let in last.
+        assert_eq!(small.len(), (4 << 20) / 200_000 + 1);
+        drop(large);
+        assert_eq!(budget.used(), small.len() as u64 * 200_000);
     }
 
     #[test]
@@ -224,22 +268,25 @@ mod tests {
         assert_eq!(budget.used(), 75);
         // A body that is complete makes room for the next half.
         other.complete();
-        third.receive(25).unwrap();
+        third.receive(12).unwrap();
         drop((halves, other, third, whole));
         assert_eq!((budget.used(), peer.0.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
     fn short_of_memory_an_eighth_is_left() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(8_000);
         let mut held = budget.admit(None).unwrap();
-        held.grow(90).unwrap();
+        held.grow(800).unwrap();
         budget.set_pressure(true);
-        assert!(budget.admit(None).is_err());
-        held.grow(10).unwrap();
+        let mut newcomer = budget.admit(None).unwrap();
+        assert_eq!(newcomer.grow(10), Err(FULL));
+        held.grow(75).unwrap();
         assert_eq!(held.grow(1), Err(FULL));
         budget.set_pressure(false);
-        held.grow(700).unwrap();
+        held.grow(6_000).unwrap();
+        budget.set_pressure(true);
+        assert!(budget.admit(None).is_err());
     }
 
     proptest! {
