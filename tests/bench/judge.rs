@@ -36,13 +36,23 @@ fn main() {
         "| keys | active | CPU ms a slice, median | longest | board, ms | bytes a key | resident bytes a key |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let rare: Vec<String> = asked.into_iter().map(measure).collect();
+    let rare: Vec<String> = asked.iter().map(|&keys| measure(keys)).collect();
     println!("\n| keys | snapshot, CPU ms | MiB | MiB as it lies on the disk |\n|---|---|---|---|");
     rare.iter().for_each(|line| println!("{line}"));
     println!(
-        "\n| names | given back | CPU ms | longest wait of who asks for a name, ms |\n|---|---|---|---|"
+        "\n| operations | names | given back | CPU ms | longest wait of who asks for a name, ms |\n|---|---|---|---|---|"
     );
-    println!("{}", names_given_back());
+    let of = |operations| InternLimits {
+        services: operations / KEYS,
+        operations,
+        operations_per_service: operations,
+        strings: operations,
+        attr_sets: operations,
+        ..InternLimits::default()
+    };
+    for limits in asked.into_iter().map(of).chain([InternLimits::default()]) {
+        println!("{}", names_given_back(limits));
+    }
 }
 
 /// What a snapshot costs the judge's thread.
@@ -79,11 +89,10 @@ impl Write for Counted<'_> {
     }
 }
 
-/// Fills every table of names to its default limit and has half of it given back, while somebody asks for a
-/// name again and again.
+/// Fills every table of names to its limit and has half of it given back, while somebody asks for a name again
+/// and again.
 #[allow(clippy::disallowed_methods)] // a wait is what is measured
-fn names_given_back() -> String {
-    let limits = InternLimits::default();
+fn names_given_back(limits: InternLimits) -> String {
     let names = Interner::new(limits);
     let fill = |part: usize| {
         let text = |what: &str, number: usize| format!("{what} {part} {number}").into_bytes();
@@ -125,7 +134,8 @@ fn names_given_back() -> String {
     });
     let all = limits.services + limits.operations + limits.strings + limits.attr_sets;
     let (cpu, longest) = (cpu as f64 / 1e6, longest.as_secs_f64() * 1e3);
-    format!("| {all} | {} | {cpu:.1} | {longest:.1} |", names.given_back())
+    let operations = limits.operations;
+    format!("| {operations} | {all} | {} | {cpu:.1} | {longest:.1} |", names.given_back())
 }
 
 /// Fills a baseline, then measures with everything active, with a tenth, and in an incident of all; returns what
