@@ -4,7 +4,8 @@
 
 A third of them at each of the three addresses: OTLP over gRPC (HTTP/2) and HTTP, and the admin's. Each sends one
 request, reads the answer and says nothing more. They come from as many addresses of the loopback network as it takes
-to keep below connections.max_per_peer. While they are idle: resident memory, CPU time and a canary's latency, beside
+to keep below connections.max_per_peer. How much one of each address takes must not be more than what memory_limit is
+divided by. While they are idle: resident memory, CPU time and a canary's latency, beside
 those before. Then a hundred more come to OTLP over HTTP, all but two of which must be closed without an answer and
 counted; idle ones must still be served; when all have gone, the next must be let in. Prints a Markdown table; exits
 with 1 at whatever is not so. Standard library only.
@@ -14,7 +15,6 @@ import argparse
 import asyncio
 import os
 import random
-import re
 import resource
 import socket
 import sys
@@ -24,27 +24,9 @@ sys.dont_write_bytecode = True
 import overload  # noqa: E402
 
 PER_PEER = 500
+# KiB of a connection in the division of memory_limit: `cost::CONNECTION`.
+COST = 32
 BEYOND = 100
-
-
-def ask(stream, request):
-    """The status of one request; None if the connection was closed instead."""
-    try:
-        stream.sendall(request)
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            part = stream.recv(4096)
-            if not part:
-                return None
-            answer += part
-        begin, _, rest = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: *(\d+)", begin, re.I)
-        missing = (int(length[1]) if length else 0) - len(rest)
-        while missing > 0:
-            missing -= len(stream.recv(missing)) or missing
-        return int(begin[9:12])
-    except OSError:
-        return None
 
 
 class Http:
@@ -54,14 +36,14 @@ class Http:
         self.stream = stream
 
     def serves(self, body):
-        return ask(self.stream, overload.head(body) + body) == 200
+        return overload.ask(self.stream, overload.head(body) + body) == 200
 
 
 class Admin(Http):
     """A probe."""
 
     def serves(self, _):
-        return ask(self.stream, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n") == 200
+        return overload.ask(self.stream, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n") == 200
 
 
 class Grpc:
@@ -166,12 +148,14 @@ async def main():
     row("1", before)
     body, began = overload.message(1, draw), time.monotonic()
     kinds = [("otlp_grpc", Grpc), ("otlp_http", Http), ("admin", Admin)]
-    idle, answered = [], 0
-    for number in range(third):
-        for what, kind in kinds:
+    idle, answered, costs = [], 0, []
+    for what, kind in kinds:
+        resident = laghound.resident()
+        for number in range(third):
             # Who says nothing for connections.handshake_timeout is closed, so each speaks at once.
             idle.append(kind(connect(laghound.ports[what], number)))
             answered += idle[-1].serves(body)
+        costs.append((laghound.resident() - resident) / third)
     opening = time.monotonic() - began
     if answered != len(idle):
         failures.append(f"of {len(idle)} connections {answered} were answered")
@@ -194,11 +178,13 @@ async def main():
     time.sleep(2)
     if not Http(connect(port, 0)).serves(body):
         failures.append("nobody is let in when all have gone")
-    each = (during[0] - before[0]) * 1024 / len(idle)
+    each = ", ".join(f"{what} {kib:.1f} KiB" for (what, _), kib in zip(kinds, costs))
     print(
-        f"\nopened in {opening:.1f} s, {each:.1f} KiB each; of {BEYOND} more 2 found the places left and {refused} were closed "
+        f"\nopened in {opening:.1f} s; each takes: {each}; of {BEYOND} more 2 found the places left and {refused} were closed "
         f"at once; {served} of 60 idle ones served again"
     )
+    if max(costs) > COST:
+        failures.append(f"a connection takes more than {COST} KiB")
     overload.stop(laghound, failures)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
