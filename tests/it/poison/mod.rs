@@ -8,8 +8,10 @@
 //! | the first minute is itself the incident | it is normal until it ends; its end alerts nobody; half an hour later it is forgotten |
 //! | a deployment that is lawfully half as slow again | one incident, which is closed and learned after `detection.adopt_after` |
 //! | fewer samples than the minimum | nothing is flagged, whatever they are |
+//! | replies are lost, and requests sent again; a queue of an hour ago is replayed | counted as duplicate, late or too old; what is published is as without them |
 //! | constant, zero and bimodal series | nothing is flagged |
 
+mod again;
 mod changes;
 mod samples;
 mod street;
