@@ -103,6 +103,11 @@ impl FaultyDisk {
         state.steps.clear();
     }
 
+    /// What is there outlasts a power cut.
+    pub fn is_settled(&self) -> bool {
+        self.0.borrow().unsynced.is_empty()
+    }
+
     /// Steps since it last recovered.
     pub fn steps(&self) -> Vec<Step> {
         self.0.borrow().steps.clone()

@@ -251,6 +251,7 @@ impl World {
         self.now = self.now + after;
         self.sent.clear();
         self.disk.recover();
+        let is_settled = self.disk.is_settled();
         let found = self.store.load(self.now);
         let life = self.revive(&found, shards);
         laws::check_found(self, &found);
@@ -260,8 +261,17 @@ impl World {
         self.tally.cold += u64::from(!warm);
         self.life = life.map_or_else(|| Life::cold(&self.setup, shards), |(life, _)| life);
         // What was on its way to the disk when the last process ended is gone.
-        self.saved.retain(|saved| matches!(&found, Found::Image(image) if *image == saved.image));
-        self.acknowledged = !self.saved.is_empty();
+        let place = self
+            .saved
+            .iter()
+            .position(|saved| matches!(&found, Found::Image(image) if *image == saved.image));
+        self.saved.truncate(place.map_or(0, |place| place + 1));
+        if is_settled && let Some(place) = place {
+            self.saved.drain(..place);
+            self.acknowledged = true;
+        }
+        // Else it is there as long as the power is: without it, one before it comes back, or none.
+        self.acknowledged &= !self.saved.is_empty();
     }
 
     /// A process on what was found, and whether it still knows what is normal.
