@@ -1,10 +1,10 @@
 """One attack after the other, each beside a canary: what became of it, what memory it took, whom it held up.
 
-    tests/soak/attacks.py target/fast/laghound [--seconds 10] [--memory 512]
+    tests/soak/attacks.py target/fast/laghound [--seconds 10] [--memory 512] [--only NAME]
 
 Messages that decode into a thousand times their bytes, one and 64 at once; halves of bodies on all streams of a
 connection; header blocks without end, headers that unfold by reference; resets, pings, settings and empty frames
-without end; connections that are reset; garbage; tokens that are wrong. The canary, a process of its own, must be
+without end; connections that are reset; garbage. The canary, a process of its own, must be
 answered every time, and its p99 beside each attack stay within five times of that without, or 10 ms where that is
 more (what two processes that share two cores make each other wait; looked at from five seconds on); the law must
 hold, resident memory stay below memory_limit, each attack end as the table in this file says. Who is told 503 while
@@ -19,30 +19,27 @@ import multiprocessing
 import random
 import re
 import socket
-import struct
 import sys
 import time
 from collections import Counter
 
 sys.dont_write_bytecode = True
 import overload  # noqa: E402
-from overload import field, head  # noqa: E402
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RESET, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
-END_STREAM, END_HEADERS = 1, 4
-
-
-def frame(kind, flags, number, content=b""):
-    return len(content).to_bytes(3, "big") + bytes([kind, flags]) + number.to_bytes(4, "big") + content
-
-
-def call(extra=b""):
-    """The header block of an export over gRPC, without compression."""
-    text = lambda value: bytes([len(value)]) + value
-    path = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-    block = b"\x83\x86\x04" + text(path) + b"\x01" + text(b"a") + b"\x0f\x10" + text(b"application/grpc")
-    return block + b"\x00" + text(b"te") + text(b"trailers") + extra
+from http2 import (  # noqa: E402
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    RESET,
+    SETTINGS,
+    WINDOW_UPDATE,
+    call,
+    frame,
+)
+from overload import abort, field, head, quantile  # noqa: E402
 
 
 def connect(port):
@@ -51,13 +48,8 @@ def connect(port):
     return stream
 
 
-def abort(stream):
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.close()
-
-
 def until_closed(port, begin, piece, most):
-    """Sends `piece(number)` over and over, reading nothing; what happened, and after how many."""
+    """Sends `piece(number)` over and over, reading nothing; what happened."""
     stream = connect(port)
     sent = 0
     try:
@@ -97,8 +89,7 @@ AMPLIFIED = {
 
 
 def amplified(ports, draw, what):
-    body = WIRE[what]
-    return posted(ports["otlp_http"], body, b"content-encoding: gzip\r\n")
+    return posted(ports["otlp_http"], WIRE[what], b"content-encoding: gzip\r\n")
 
 
 WIRE = {what: gzip.compress(body, 9) for what, body in AMPLIFIED.items()}
@@ -311,7 +302,6 @@ async def main():
     parser.add_argument("--only", default="", help="those with this in their name")
     options = parser.parse_args()
     laghound, failures = overload.Laghound(options.binary, options.memory), []
-    quantile = lambda ordered, part: ordered[int(part * (len(ordered) - 1))]
     _, alone, _, calm = await beside(laghound, options.seconds, 0, None, ())
     print("| attack | at once | how each ended | MiB resident at most | canary p50, p99, longest |\n|---|---|---|---|---|")
     row = lambda name, at_once, ended, kib, ms: print(
@@ -334,9 +324,7 @@ async def main():
         if kib > options.memory * 1024:
             failures.append(f"{name}: {kib / 1024:.0f} MiB resident")
     overload.stop(laghound, failures)
-    for failure in failures:
-        print(f"FAILED: {failure}", file=sys.stderr)
-    sys.exit(bool(failures))
+    overload.end(failures)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import time
 
 sys.dont_write_bytecode = True
 import overload  # noqa: E402
+from http2 import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, call, frame  # noqa: E402
 
 PER_PEER = 500
 # KiB of a connection in the division of memory_limit: `cost::CONNECTION`.
@@ -47,16 +48,10 @@ class Admin(Http):
 
 
 class Grpc:
-    """OTLP over gRPC, in as many words as it takes: HTTP/2 frames, headers without compression."""
-
-    HEADERS, DATA, SETTINGS = 1, 0, 4
-    END_STREAM, END_HEADERS, ACK = 1, 4, 1
+    """OTLP over gRPC."""
 
     def __init__(self, stream):
         self.stream, self.number, self.begun = stream, -1, False
-
-    def frame(self, kind, flags, number, content=b""):
-        return len(content).to_bytes(3, "big") + bytes([kind, flags]) + number.to_bytes(4, "big") + content
 
     def read(self, count):
         out = b""
@@ -69,26 +64,22 @@ class Grpc:
 
     def serves(self, body):
         """Whether the call ends with trailers that say so."""
-        text = lambda value: bytes([len(value)]) + value
-        path = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-        # POST and http by their place in the static table, the others in full.
-        headers = b"\x83\x86\x04" + text(path) + b"\x01" + text(b"a") + b"\x0f\x10" + text(b"application/grpc") + b"\x00" + text(b"te") + text(b"trailers")
         self.number += 2
-        out = b"" if self.begun else b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(self.SETTINGS, 0, 0)
+        out = b"" if self.begun else PREFACE + frame(SETTINGS, 0, 0)
         self.begun = True
-        out += self.frame(self.HEADERS, self.END_HEADERS, self.number, headers)
-        out += self.frame(self.DATA, self.END_STREAM, self.number, b"\0" + len(body).to_bytes(4, "big") + body)
+        out += frame(HEADERS, END_HEADERS, self.number, call())
+        out += frame(DATA, END_STREAM, self.number, b"\0" + len(body).to_bytes(4, "big") + body)
         try:
             self.stream.sendall(out)
             while True:
                 head = self.read(9)
                 content = self.read(int.from_bytes(head[:3], "big"))
-                if head[3] == self.SETTINGS and not head[4] & self.ACK:
-                    self.stream.sendall(self.frame(self.SETTINGS, self.ACK, 0))
+                if head[3] == SETTINGS and not head[4] & ACK:
+                    self.stream.sendall(frame(SETTINGS, ACK, 0))
                 # A refusal has its trailers in the one header frame, without a message before them.
-                if head[3] == self.DATA and int.from_bytes(head[5:], "big") == self.number:
+                if head[3] == DATA and int.from_bytes(head[5:], "big") == self.number:
                     self.answered = len(content) >= 5
-                if head[3] == self.HEADERS and head[4] & self.END_STREAM:
+                if head[3] == HEADERS and head[4] & END_STREAM:
                     return getattr(self, "answered", False)
         except OSError:
             return False
@@ -122,8 +113,7 @@ async def watch(laghound, seconds):
     ordered = sorted(latency * 1000 for _, latency in latencies)
     if tally["ok"] != tally["sent"]:
         sys.exit(f"FAILED: of {tally['sent']} canaries {tally['ok']} were answered")
-    quantile = lambda part: ordered[int(part * (len(ordered) - 1))]
-    return laghound.resident() / 1024, share, quantile(0.5), quantile(0.99)
+    return laghound.resident() / 1024, share, overload.quantile(ordered, 0.5), overload.quantile(ordered, 0.99)
 
 
 async def main():
@@ -186,9 +176,7 @@ async def main():
     if max(costs) > COST:
         failures.append(f"a connection takes more than {COST} KiB")
     overload.stop(laghound, failures)
-    for failure in failures:
-        print(f"FAILED: {failure}", file=sys.stderr)
-    sys.exit(bool(failures))
+    overload.end(failures)
 
 
 if __name__ == "__main__":

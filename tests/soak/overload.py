@@ -21,6 +21,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -197,6 +198,12 @@ async def canary(port, seconds):
     return seen
 
 
+def abort(stream):
+    """Ends it by a reset."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
 def hostile(port, peer, seconds, seed):
     """Everything at once that a stranger may do, none of which may be accepted."""
     draw, until, held = random.Random(seed), time.monotonic() + seconds, []
@@ -224,8 +231,7 @@ def hostile(port, peer, seconds, seed):
                 stream.sendall(head(body) + body)
                 stream.recv(1000)
             if stream not in held:
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                stream.close()
+                abort(stream)
         except OSError:
             pass
         if len(held) > 200:
@@ -384,6 +390,17 @@ def stop(laghound, failures):
         failures.append(f"exit code {laghound.process.returncode}")
 
 
+def end(failures):
+    """Says what was not as it should be, and exits with 1 if anything was."""
+    for failure in failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    sys.exit(bool(failures))
+
+
+def quantile(ordered, part):
+    return ordered[int(part * (len(ordered) - 1))]
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
@@ -391,7 +408,7 @@ async def main():
     parser.add_argument("--memory", type=int, default=512)
     parser.add_argument("--plot", help="file for an SVG of how it went")
     options = parser.parse_args()
-    failures, share = [], lambda latencies, part: latencies[int(part * (len(latencies) - 1))] * 1000
+    failures, share = [], lambda latencies, part: quantile(latencies, part) * 1000
     laghound = Laghound(options.binary, options.memory)
     _, _, idle, _, _, _, course = await phase(laghound, max(10, options.seconds // 4), 0, 0, 0)
     courses = [("idle", course)]
@@ -425,9 +442,7 @@ async def main():
     stop(laghound, failures)
     if options.plot:
         plot(options.plot, courses)
-    for failure in failures:
-        print(f"FAILED: {failure}", file=sys.stderr)
-    sys.exit(bool(failures))
+    end(failures)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ async def run(binary, options, *more):
         failures.append(f"{sent - accepted} of {sent} spans and {tally['sent'] - tally['ok']} canaries were not accepted")
     if seen["dropped"] or seen["failures"]:
         failures.append(f"{seen['dropped']:.0f} spans dropped, {seen['failures']:.0f} snapshots not saved")
-    quantile = lambda part: ordered[int(part * (len(ordered) - 1))]
+    quantile = lambda part: overload.quantile(ordered, part)
     print(
         f"| {len(saves)} | {size / 2**20:.1f} MiB | {1000 * max(encodes, default=0):.0f} ms | {1000 * max(writes, default=0):.0f} ms "
         f"| {quantile(0.5):.1f}, {quantile(0.99):.1f}, {ordered[-1]:.1f} ms | {sent / (options.learn + options.seconds):.0f} | {sent - accepted} |",
@@ -118,9 +118,7 @@ async def main():
     failures += more
     if saves < options.seconds / 10:
         failures.append(f"only {saves} snapshots in {options.seconds} s")
-    for failure in failures:
-        print(f"FAILED: {failure}", file=sys.stderr)
-    sys.exit(bool(failures))
+    overload.end(failures)
 
 
 if __name__ == "__main__":
