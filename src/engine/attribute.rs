@@ -99,9 +99,7 @@ pub(super) fn attribute(
     for &(id, role, evidence) in &evidence {
         let (party, reason) = match role {
             Role::Own(service) => (Party::service(service), Reason::SelfTime),
-            Role::Dependency(name) => {
-                (Party { kind: SuspectKind::Dependency, name }, Reason::SelfTime)
-            }
+            Role::Dependency(name) => (Party::dependency(name), Reason::SelfTime),
             // Until its ends are heard.
             Role::Gap(gap) => (Party::service(gap.callee), Reason::CallGap),
             Role::Failure(party) => (party, Reason::CallGap),
@@ -314,7 +312,7 @@ impl Scene<'_> {
     fn party_of(&self, node: Id) -> Option<Party> {
         match self.roles.of(node) {
             Role::Own(service) => Some(Party::service(service)),
-            Role::Dependency(name) => Some(Party { kind: SuspectKind::Dependency, name }),
+            Role::Dependency(name) => Some(Party::dependency(name)),
             _ => None,
         }
     }

@@ -306,26 +306,15 @@ fn file(analyzer: &mut Analyzer, traces: &[TraceSpans<'_>], names: &Interner) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{compared, span};
     use super::*;
-    use crate::model::{AttrSetId, InternLimits, SpanId, Timestamp};
-
-    const MS: u64 = 1_000_000;
+    use crate::model::InternLimits;
 
     /// Requests of `shop` that take 10 ms, with a child in `cart` that takes so many more.
     fn traces(names: &Interner, cart_ms: &[u64]) -> Vec<(TraceId, Vec<Span>)> {
         let key = |service: &str, name: &str| {
             let service = names.service(service.as_bytes());
             names.key(service, name.as_bytes(), SpanKind::Server)
-        };
-        let span = |id, parent, key, (start, end): (u64, u64)| Span {
-            id: SpanId::new(id).expect("ids are not zero"),
-            parent: SpanId::new(parent),
-            start: Timestamp(start * MS),
-            end: Timestamp(end * MS),
-            key,
-            peer: None,
-            attrs: AttrSetId::EMPTY,
-            failed: false,
         };
         let traces = (1..).zip(cart_ms).map(|(trace, &cart)| {
             let root = span(1, 0, key("shop", "GET /"), (0, 10 + cart));
@@ -337,12 +326,7 @@ mod tests {
 
     fn verdict(baseline_ms: &[u64], spiked_ms: &[u64]) -> SetVerdict {
         let names = Interner::new(InternLimits::default());
-        let sides = [baseline_ms, spiked_ms].map(|cart_ms| traces(&names, cart_ms));
-        let [baseline, spiked] = [0, 1].map(|side: usize| -> Vec<TraceSpans<'_>> {
-            let all = sides[side].iter();
-            all.map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
-        });
-        Cohorts::new(&names, &baseline, &spiked).verdict()
+        compared(&names, &[baseline_ms, spiked_ms].map(|cart_ms| traces(&names, cart_ms)))
     }
 
     #[test]

@@ -180,8 +180,8 @@ impl ExtraCalls<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cohort::{Cohorts, SetVerdict, TraceSpans};
-    use super::super::testing::{Draft, service};
+    use super::super::cohort::SetVerdict;
+    use super::super::testing::{Draft, compared, service};
     use crate::model::{InternLimits, Interner, Span, SpanKind, TraceId};
 
     const MS: u64 = 1_000_000;
@@ -221,11 +221,7 @@ mod tests {
 
     fn verdict(failures: u64) -> SetVerdict {
         let names = Interner::new(InternLimits::default());
-        let sides = [0, failures].map(|failures| requests(&names, failures));
-        let [before, after] = sides.each_ref().map(|side| -> Vec<TraceSpans<'_>> {
-            side.iter().map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
-        });
-        Cohorts::new(&names, &before, &after).verdict()
+        compared(&names, &[0, failures].map(|failures| requests(&names, failures)))
     }
 
     #[test]

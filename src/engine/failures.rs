@@ -16,7 +16,6 @@ use super::histogram::Dense;
 use super::roles::{Party, Role, key_of};
 use super::rolling::Tick;
 use super::statistics::{Share, Together, dispersion, ln_choices};
-use super::verdict::SuspectKind;
 use crate::model::KeyId;
 
 /// So many failures are believed of anybody beforehand, at the rate of the whole system.
@@ -93,9 +92,10 @@ impl Scene<'_> {
             _ => None,
         });
         let mut callees: BTreeMap<Party, Callee> = failing.collect();
-        // Mostly nobody.
-        let nodes = if callees.is_empty() { &[][..] } else { &parts.nodes };
-        for &(id, ref part) in nodes {
+        if callees.is_empty() {
+            return callees; // mostly
+        }
+        for &(id, ref part) in &parts.nodes {
             let Some((party, failure)) = self.called(id) else { continue };
             let node = self.history.node(id);
             let Some((callee, operation)) = callees.get_mut(&party).zip(key_of(node.key)) else {
@@ -127,9 +127,7 @@ impl Scene<'_> {
     fn called(&self, id: Id) -> Option<(Party, Option<Sort>)> {
         match (self.history.node(id).key, self.roles.of(id)) {
             (NodeKey::Edge(_, callee), _) => Some((Party::service(callee), None)),
-            (NodeKey::Leaf(..), Role::Dependency(name)) => {
-                Some((Party { kind: SuspectKind::Dependency, name }, None))
-            }
+            (NodeKey::Leaf(..), Role::Dependency(name)) => Some((Party::dependency(name), None)),
             (NodeKey::Failed(..), Role::Failure(party)) => Some((party, Some(Sort::Unanswered))),
             (NodeKey::Retry(..), Role::Failure(party)) => Some((party, Some(Sort::Retried))),
             _ => None,

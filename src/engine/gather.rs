@@ -18,7 +18,6 @@ use super::histogram::{Dense, Distribution as _};
 use super::roles::{Gap, Party, Role};
 use super::rolling::{Cohort, Tick};
 use super::spread::slackened;
-use super::verdict::SuspectKind;
 
 /// Services of a graph; more cannot be drawn.
 const MAX_SERVICES: usize = 40;
@@ -135,7 +134,7 @@ fn add_entry(scene: &Scene<'_>, entry: Id, from: Tick, flows: &mut Flows) {
 fn party(scene: &Scene<'_>, node: Id) -> Option<Party> {
     match scene.roles.of(node) {
         Role::Own(service) => Some(Party::service(service)),
-        Role::Dependency(name) => Some(Party { kind: SuspectKind::Dependency, name }),
+        Role::Dependency(name) => Some(Party::dependency(name)),
         Role::Gap(_) | Role::Failure(_) => None,
         Role::Edge | Role::Unknown => {
             let key = scene.roles.key(scene.history.node(node).key)?;

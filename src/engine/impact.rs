@@ -287,11 +287,10 @@ impl Scene<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cohort::{Cohorts, SetVerdict, TraceSpans};
+    use super::super::cohort::SetVerdict;
+    use super::super::testing::{compared, span};
     use super::*;
-    use crate::model::{
-        AttrSetId, InternLimits, Interner, Span, SpanId, SpanKind, Timestamp, TraceId,
-    };
+    use crate::model::{InternLimits, Interner, Span, SpanKind, TraceId};
 
     const CALLER: Sym = Sym(1);
     const CALLEE: Sym = Sym(2);
@@ -334,8 +333,6 @@ mod tests {
         assert!(below(30).cause_of(CALLEE, 1e8).is_none());
     }
 
-    const MS: u64 = 1_000_000;
-
     /// Forty requests of `front`, which asks `cart`; that works for `own` ms, asks `stock` over a way of `way` ms
     /// there and back, and `price`. Both answer in 8 ms, `price` over a way of 1 ms.
     fn requests(names: &Interner, own: u64, way: u64) -> Vec<(TraceId, Vec<Span>)> {
@@ -353,27 +350,14 @@ mod tests {
             (6, 3, answered, answered + 10, key("cart", "price", client)),
             (7, 6, answered + 1, answered + 9, key("price", "of", server)),
         ];
-        let span = |&(id, parent, start, end, key)| Span {
-            id: SpanId::new(id).expect("ids are not zero"),
-            parent: SpanId::new(parent),
-            start: Timestamp(start * MS),
-            end: Timestamp(end * MS),
-            key,
-            peer: None,
-            attrs: AttrSetId::EMPTY,
-            failed: false,
-        };
+        let spans = spans.map(|(id, parent, start, end, key)| span(id, parent, key, (start, end)));
         let trace = |id| TraceId::new(id).expect("ids are not zero");
-        (1..=40).map(|id| (trace(id), spans.iter().map(span).collect())).collect()
+        (1..=40).map(|id| (trace(id), spans.to_vec())).collect()
     }
 
     fn verdict(own: u64, way: u64) -> SetVerdict {
         let names = Interner::new(InternLimits::default());
-        let sides = [(10, 1), (own, way)].map(|(own, way)| requests(&names, own, way));
-        let [before, after] = sides.each_ref().map(|side| -> Vec<TraceSpans<'_>> {
-            side.iter().map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
-        });
-        Cohorts::new(&names, &before, &after).verdict()
+        compared(&names, &[(10, 1), (own, way)].map(|(own, way)| requests(&names, own, way)))
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Party {
     pub(super) fn service(name: Sym) -> Party {
         Party { kind: SuspectKind::Service, name }
     }
+
+    /// A callee that sends no spans.
+    pub(super) fn dependency(name: Sym) -> Party {
+        Party { kind: SuspectKind::Dependency, name }
+    }
 }
 
 /// The roles of all nodes at one tick, and the names behind their numbers. A role is worked out when its
@@ -240,9 +245,7 @@ impl Roles {
     pub(super) fn party_of_group(&self, group: GroupKey) -> Option<Party> {
         match group {
             GroupKey::Service(service) => Some(Party::service(service)),
-            GroupKey::Peer(peer) if !self.is_instrumented(peer) => {
-                Some(Party { kind: SuspectKind::Dependency, name: peer })
-            }
+            GroupKey::Peer(peer) if !self.is_instrumented(peer) => Some(Party::dependency(peer)),
             _ => None,
         }
     }
@@ -263,7 +266,7 @@ impl Roles {
             NodeKey::Retry(_, callee) => Role::Failure(Party::service(callee)),
             NodeKey::Failed(_, Some(peer)) => Role::Failure(match self.service_named(peer) {
                 Some(service) => Party::service(service),
-                None => Party { kind: SuspectKind::Dependency, name: peer },
+                None => Party::dependency(peer),
             }),
             NodeKey::Failed(id, None) => match self.answers(id, history) {
                 Some(callee) => Role::Failure(Party::service(callee)),

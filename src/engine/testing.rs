@@ -1,6 +1,9 @@
 //! Spans for the room's own tests, written in a few words: ids and times are small numbers.
 
-use crate::model::{AttrSetId, Key, KeyId, Span, SpanId, SpanKind, Sym, Timestamp};
+use super::cohort::{Cohorts, SetVerdict, TraceSpans};
+use crate::model::{
+    AttrSetId, Interner, Key, KeyId, Span, SpanId, SpanKind, Sym, Timestamp, TraceId,
+};
 
 /// A span to be.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +14,29 @@ pub(crate) struct Draft {
     start: u64,
     end: u64,
     failed: bool,
+}
+
+/// A span of an operation that has a name; parent 0 means none.
+pub(crate) fn span(id: u64, parent: u64, key: KeyId, (start_ms, end_ms): (u64, u64)) -> Span {
+    const MS: u64 = 1_000_000;
+    Span {
+        id: SpanId::new(id).expect("tests number spans from 1"),
+        parent: SpanId::new(parent),
+        start: Timestamp(start_ms * MS),
+        end: Timestamp(end_ms * MS),
+        key,
+        peer: None,
+        attrs: AttrSetId::EMPTY,
+        failed: false,
+    }
+}
+
+/// What is said of two sets of traces, the normal one first.
+pub(crate) fn compared(names: &Interner, sides: &[Vec<(TraceId, Vec<Span>)>; 2]) -> SetVerdict {
+    let [before, after] = sides.each_ref().map(|side| -> Vec<TraceSpans<'_>> {
+        side.iter().map(|(trace, spans)| TraceSpans { trace: *trace, spans }).collect()
+    });
+    Cohorts::new(names, &before, &after).verdict()
 }
 
 /// A service by number.
